@@ -1,0 +1,69 @@
+"""The command line: the commands, and the one place where errors become a line and an exit code."""
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from pneumocli import DISCLAIMER, __version__
+from pneumocli.commands.cv import cv
+from pneumocli.commands.ensemble import ensemble
+from pneumocli.commands.evaluate import evaluate
+from pneumocli.commands.fetch import fetch
+from pneumocli.commands.predict import predict
+from pneumocli.commands.train import train
+from pneumocli.core.errors import PneumoError
+
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+
+class _Commands(TyperGroup):
+    """Turns what a user can mend into one line on stderr and exit code 1, and Ctrl-C into 130."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PneumoError as error:
+            typer.echo(f"error: {error}", err=True)
+        except KeyboardInterrupt:
+            typer.echo("stopped; the same command goes on with what is finished", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            # A full disk, a missing permission: the system's words, and the file where it names one.
+            place = f": {error.filename}" if error.filename else ""
+            typer.echo(f"error: {error.strerror or error}{place}", err=True)
+        raise typer.Exit(1)
+
+
+app = typer.Typer(
+    name="pneumocli",
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help=f"Pneumonia on chest X-rays: ResNet-50, cross-validated and joined. {DISCLAIMER}",
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"pneumocli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+for command in (fetch, train, cv, evaluate, ensemble, predict):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line."""
+    sys.exit(app())

@@ -1,0 +1,58 @@
+"""`pneumocli cv`: stratified k-fold cross-validation, a fresh model a fold."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pneumocli.commands.options import (
+    Data,
+    Format,
+    Name,
+    OutputFormat,
+    Quiet,
+    Recipe,
+    Runs,
+    Size,
+    Weights,
+    takes_settings,
+)
+
+
+@takes_settings
+def cv(
+    folds: Annotated[int, typer.Option(help="Number of stratified folds, at least 2.")] = 3,
+    data: Data = None,
+    size: Size = 28,
+    weights: Weights = None,
+    recipe: Recipe = "original",
+    runs: Runs = Path("runs"),
+    name: Name = None,
+    output_format: OutputFormat = Format.TABLE,
+    quiet: Quiet = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Cross-validate on the training split; the folds' models are an ensemble.
+
+    Each fold's model is scored on the images it was not trained on. A stopped run goes on with the
+    same command: finished folds are not done again.
+    """
+    from pneumocli.commands.work import open_work, show_training
+    from pneumocli.core.scores import OUT_OF_FOLD
+
+    with open_work(data, size, weights, recipe, settings, quiet) as work:
+        from pneumocli.core.experiments import cross_validate
+
+        run = cross_validate(
+            work.data,
+            work.weights,
+            work.config,
+            folds,
+            runs_dir=runs,
+            cache=work.cache,
+            name=name,
+            listen=work.listen,
+            notify=work.notify,
+        )
+    show_training(run, OUT_OF_FOLD, output_format, quiet)

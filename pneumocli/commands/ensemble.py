@@ -1,0 +1,45 @@
+"""`pneumocli ensemble`: a cross-validation's folds as one model file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, Size, Split, SplitName
+
+
+def ensemble(
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="A cross-validation's folder or name.", show_default="the newest complete one"),
+    ] = None,
+    split: Split = SplitName.TEST,
+    data: Data = None,
+    size: Size = 28,
+    runs: Runs = Path("runs"),
+    output_format: OutputFormat = Format.TABLE,
+    quiet: Quiet = False,
+) -> None:
+    """Join the folds' models into one file that can be kept, moved and used without the run.
+
+    The frozen trunk is in it once. Its figures are printed beside its members'.
+    """
+    from pneumocli.commands.show import show_figures
+    from pneumocli.commands.work import gather_split_data
+    from pneumocli.core.runs import find_run
+    from pneumocli.report.live import show_progress
+    from pneumocli.report.terminal import say
+
+    found = find_run(runs, run, "cv")
+    say(f"run: {found.path}", quiet)
+    with show_progress(quiet) as listen:
+        from pneumocli.core.backend import load_backend
+
+        load_backend()
+        from pneumocli.core.evaluation import build_ensemble, evaluate_run
+
+        model, path = build_ensemble(found)
+        say(f"model: {path} ({path.stat().st_size / 1e6:.0f} MB)", quiet)
+        dataset = gather_split_data(found, data, size, listen, quiet)
+        evaluation = evaluate_run(found, dataset, split.value, model=model, listen=listen)
+    show_figures(evaluation.figures, output_format)

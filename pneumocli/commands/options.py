@@ -1,0 +1,90 @@
+"""The options that several commands share, each described once; settings speak through TrainConfig."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pneumocli.core.config import RECIPES, TrainConfig
+
+
+class Format(StrEnum):
+    """How results are printed on stdout."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+class SplitName(StrEnum):
+    """The splits that a trained run can be scored on."""
+
+    TEST = "test"
+    VAL = "val"
+
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="An .npz file, or the word synthetic (drawn images). "
+        "Else PNEUMOCLI_DATA, else the fetched file, else it is fetched.",
+        show_default=False,
+    ),
+]
+Size = Annotated[int, typer.Option(help="Which official file: 28, 64, 128 or 224 px.", metavar="PX")]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        help="imagenet, none (random), or an .h5 file. Else PNEUMOCLI_WEIGHTS, else imagenet.",
+        show_default=False,
+    ),
+]
+Runs = Annotated[Path, typer.Option(envvar="PNEUMOCLI_RUNS", help="Where the run folders are.")]
+Name = Annotated[str | None, typer.Option(help="The run's name.", show_default="counts up")]
+OutputFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
+Recipe = Annotated[str, typer.Option(help=f"Preset of all settings: {', '.join(RECIPES)}.")]
+Split = Annotated[SplitName, typer.Option(help="Which images are scored.")]
+
+
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command that takes `recipe` and `settings` one option for every setting of TrainConfig.
+
+    An option that is left out is None, which means "as in the recipe"; help and the default that is
+    shown come from TrainConfig, so that there is one truth.
+    """
+    signature = inspect.signature(command)
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "settings"]
+    settings = [name for name in TrainConfig.model_fields if name != "recipe"]
+    added = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[TrainConfig.model_fields[name].annotation | None, _describe_setting(name)],  # type: ignore[operator]
+        )
+        for name in settings
+    ]
+
+    @functools.wraps(command)
+    def with_settings(**given: Any) -> None:
+        command(settings={name: given.pop(name) for name in settings}, **given)
+
+    with_settings.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    with_settings.__annotations__ = {parameter.name: parameter.annotation for parameter in (*own, *added)}
+    return with_settings
+
+
+def _describe_setting(name: str) -> Any:
+    field = TrainConfig.model_fields[name]
+    flag = f"--{name.replace('_', '-')}"
+    default = "all" if field.default is None else str(field.default)
+    if field.annotation is bool:
+        default = "on" if field.default else "off"
+        flag = f"{flag}/--no-{flag[2:]}"
+    return typer.Option(
+        flag, help=field.description, show_default=default, rich_help_panel="Settings, if not as in the recipe"
+    )

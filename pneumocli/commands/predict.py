@@ -1,0 +1,62 @@
+"""`pneumocli predict`: probability and label for image files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pneumocli.commands.options import Format, OutputFormat, Quiet, Runs
+
+SOME_FAILED = 4
+
+
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
+    model: Annotated[
+        Path | None,
+        typer.Option(help="A run, or a .keras file of pneumocli.", show_default="the newest complete run"),
+    ] = None,
+    runs: Runs = Path("runs"),
+    output_format: OutputFormat = Format.TABLE,
+    quiet: Quiet = False,
+) -> None:
+    """Answer for X-ray images: the probability of pneumonia and the label at the model's threshold.
+
+    Exit code 0 if every image was answered, 4 if some were, 1 if none was.
+    """
+    from pneumocli import DISCLAIMER
+    from pneumocli.report.live import show_progress
+    from pneumocli.report.tables import tabulate_predictions
+    from pneumocli.report.terminal import open_stdout, print_json, say, warn_use
+
+    with show_progress(quiet) as listen:
+        from pneumocli.core.backend import load_backend
+
+        load_backend()
+        from pneumocli.core.evaluation import load_predictor
+        from pneumocli.core.prediction import predict_files
+
+        network, card = load_predictor(runs, model)
+        say(f"model: {card.name}", quiet)
+        predictions, failures = predict_files(network, card, images, listen=listen)
+    for failure in failures:
+        say(f"error: {failure}")
+    rows = [prediction.to_dict() for prediction in predictions]
+    if output_format is Format.JSON:
+        print_json(
+            {
+                "schema_version": 1,
+                "model": card.name,
+                "synthetic": card.data.synthetic,
+                "threshold": card.threshold,
+                "predictions": rows,
+                "failures": failures,
+                "disclaimer": DISCLAIMER,
+            }
+        )
+    elif rows:
+        open_stdout().print(tabulate_predictions(rows, card.name, card.data.synthetic))
+    warn_use(card.data.synthetic)
+    if failures:
+        say(f"{len(failures)} of {len(images)} images could not be answered")
+        raise typer.Exit(SOME_FAILED if rows else 1)

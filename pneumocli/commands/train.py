@@ -1,0 +1,49 @@
+"""`pneumocli train`: one model on the whole training split."""
+
+from pathlib import Path
+from typing import Any
+
+from pneumocli.commands.options import (
+    Data,
+    Format,
+    Name,
+    OutputFormat,
+    Quiet,
+    Recipe,
+    Runs,
+    Size,
+    Weights,
+    takes_settings,
+)
+
+
+@takes_settings
+def train(
+    data: Data = None,
+    size: Size = 28,
+    weights: Weights = None,
+    recipe: Recipe = "original",
+    runs: Runs = Path("runs"),
+    name: Name = None,
+    output_format: OutputFormat = Format.TABLE,
+    quiet: Quiet = False,
+    *,
+    settings: dict[str, Any],
+) -> None:
+    """Train one model on the whole training split; the validation split says when to stop."""
+    from pneumocli.commands.work import open_work, show_training
+
+    with open_work(data, size, weights, recipe, settings, quiet) as work:
+        from pneumocli.core.experiments import train_single
+
+        run = train_single(
+            work.data,
+            work.weights,
+            work.config,
+            runs_dir=runs,
+            cache=work.cache,
+            name=name,
+            listen=work.listen,
+            notify=work.notify,
+        )
+    show_training(run, 'val', output_format, quiet)

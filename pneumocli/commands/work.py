@@ -1,0 +1,72 @@
+"""What the commands that train have in common: options to inputs before, a run to tables after."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pneumocli.commands.options import Format
+from pneumocli.core.config import TrainConfig, choose_config
+from pneumocli.core.data import Dataset
+from pneumocli.core.fetch import SYNTHETIC, cache_directory
+from pneumocli.core.figures import read_figures
+from pneumocli.core.inputs import DataInput, Notice, WeightsInput, gather_data, gather_weights
+from pneumocli.core.progress import Listener
+from pneumocli.core.runs import Run
+from pneumocli.report.live import show_progress
+from pneumocli.commands.show import show_figures
+from pneumocli.report.terminal import say
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a training command works with."""
+
+    data: DataInput
+    weights: WeightsInput
+    config: TrainConfig
+    cache: Path
+    listen: Listener
+    notify: Notice
+
+
+@contextmanager
+def open_work(
+    data: str | None, size: int, weights: str | None, recipe: str, settings: dict[str, Any], quiet: bool
+) -> Iterator[Work]:
+    """Check the settings, find data and weights, load Keras, and show progress until the end of the block."""
+    config = choose_config(recipe, **settings)
+
+    def notify(line: str) -> None:
+        say(line, quiet)
+
+    with show_progress(quiet) as listen:
+        data_input = gather_data(data, size, listen=listen, notify=notify)
+        notify(f"data: {data_input.dataset.name}: {data_input.identity}")
+        weights_input = gather_weights(weights, listen=listen, notify=notify)
+        notify(f"weights: {weights_input.record.name}")
+        from pneumocli.core.backend import load_backend
+
+        load_backend(config.deterministic)
+        yield Work(data_input, weights_input, config, cache_directory() / "features", listen, notify)
+
+
+def show_training(run: Run, split: str, output_format: Format, quiet: bool) -> None:
+    """Print a finished run's figures on stdout, and on stderr where it lies and what comes next."""
+    figures = read_figures(run.path, split)
+    show_figures(figures, output_format)
+    say(f"run: {run.path}; score it on the test images with: pneumocli evaluate {run.path}", quiet)
+
+
+def gather_split_data(run: Run, data: str | None, size: int, listen: Listener, quiet: bool) -> Dataset:
+    """Find the images to score a run on; a run on drawn images is scored on drawn images.
+
+    Says on stderr if they are not the data set that the run was trained on.
+    """
+    if data is None and run.synthetic:
+        data = SYNTHETIC
+    found = gather_data(data, size, listen=listen, notify=lambda line: say(line, quiet))
+    if found.dataset.digest() != run.record.data.digest:
+        say(f"{found.dataset.name} is not the data set that {run.name} was trained on ({run.record.data.name})")
+    return found.dataset

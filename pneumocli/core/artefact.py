@@ -1,0 +1,77 @@
+"""The model file: a Keras model with its card inside, so that it can be used without its run.
+
+A `.keras` file is a zip archive; the card is one more entry, `pneumocli.json`, which Keras passes over.
+"""
+
+import zipfile
+from pathlib import Path
+from typing import Literal
+
+import keras
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pneumocli import DISCLAIMER
+from pneumocli.core.data import CLASS_NAMES
+from pneumocli.core.errors import RunError
+from pneumocli.core.files import replacing
+from pneumocli.core.runs import DataRecord, WeightsRecord
+
+CARD = "pneumocli.json"
+
+
+class ModelCard(BaseModel):
+    """What must be known to use a model and to say where it comes from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    name: str = Field(description="of the run, and of the fold if it is one fold's model")
+    members: int = Field(ge=1, description="models whose probabilities are averaged; 1 for a single model")
+    pixels: int = Field(ge=1, description="side of the uint8 grey images that go in")
+    preparation: int = Field(description="version of the way image files become pixels")
+    threshold: float = Field(0.5, ge=0, le=1, description="called pneumonia from this probability on")
+    classes: tuple[str, ...] = CLASS_NAMES
+    data: DataRecord
+    weights: WeightsRecord
+    created: str
+    disclaimer: str = DISCLAIMER
+
+
+def save_model(model: keras.Model, path: Path, card: ModelCard) -> None:
+    """Write the model and its card as one `.keras` file, whole or not at all."""
+    with replacing(path) as partial:
+        model.save(partial)
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.writestr(CARD, card.model_dump_json(indent=2))
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read the card of a model file.
+
+    Raises:
+        RunError: the file is missing, damaged, or was not written by pneumocli.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return ModelCard.model_validate_json(archive.read(CARD))
+    except FileNotFoundError:
+        raise RunError(f"{path} does not exist; name a run folder or a .keras file of pneumocli") from None
+    except (OSError, zipfile.BadZipFile, KeyError, ValidationError, EOFError) as error:
+        raise RunError(
+            f"{path} is not a model that pneumocli wrote, or it is damaged ({type(error).__name__}); "
+            "name a run folder or a .keras file of pneumocli"
+        ) from None
+
+
+def load_model(path: Path) -> tuple[keras.Model, ModelCard]:
+    """Load a model file and its card; nothing in the file is run as code.
+
+    Raises:
+        RunError: as for `read_card`, or the model in it cannot be rebuilt.
+    """
+    card = read_card(path)
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True), card
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise RunError(f"{path} cannot be loaded ({reason}); train it anew or name another model") from None

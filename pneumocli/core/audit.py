@@ -1,0 +1,196 @@
+"""What a data set is: which of the known files, how many images, and which of them repeat."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset, hash_images
+from pneumocli.core.errors import DataError
+from pneumocli.core.fetch import OFFICIAL_SIZES, SOURCES, compute_md5
+
+KAGGLE_MD5 = "f5b994ec7c2fe8bc81ae15cbab7c3df8"
+KAGGLE_TRAIN_COUNTS = (388, 3494)
+
+# The images of the official 28 px file, by split and label, whatever their order (see `digest_images`).
+KNOWN_DIGESTS = {
+    ("train", NORMAL): "d94572355e273474d7770a6ebf89f8a2d3c3ce834b71db52822f7e896b3f8442",
+    ("train", PNEUMONIA): "d4419c74c2cdaff6fd072c1195abdfd9ec8d3a4380e8145e62e71dc5190b13c7",
+    ("val", NORMAL): "93a593292424018cef9da5da32c24e7379bffbf446f657807431969c2de29323",
+    ("val", PNEUMONIA): "5b58d73f80a42642bf14bc962dc1ece1b695fd8670c7933ecf87d31764ac5184",
+    ("test", NORMAL): "5ac1047f6e5f32fb047432600dad4361628699503533dd94193ee83c9acbda4b",
+    ("test", PNEUMONIA): "20e4b8f4615cebc966770f85b531a39c84c2e9787845dc5cb176865f78120a7c",
+}
+
+
+class Kind(StrEnum):
+    """The data sets that can be told apart."""
+
+    OFFICIAL = "official"
+    REORDERED = "reordered"
+    KAGGLE = "kaggle"
+    SYNTHETIC = "synthetic"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which data set it is, and the same in a sentence for a person."""
+
+    kind: Kind
+    sentence: str
+
+
+@dataclass(frozen=True)
+class SplitAudit:
+    """Counts of one split.
+
+    Attributes:
+        images: all images, `normal` and `pneumonia` together.
+        groups: groups of byte-equal images that stand in this split alone.
+        surplus: images that repeat an earlier one of this split; so many fewer are distinct.
+    """
+
+    images: int
+    normal: int
+    pneumonia: int
+    groups: int
+    surplus: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Counts and exact duplicates of a data set.
+
+    Attributes:
+        pixels: side of the square images.
+        splits: "train", "val" and "test".
+        shared: distinct images that stand in both splits, under "train/val", "train/test", "val/test".
+        groups: groups of byte-equal images in the whole data set.
+        grouped_images: how many images belong to these groups.
+        label_conflicts: groups whose images do not all have the same label.
+    """
+
+    identity: Identity
+    pixels: int
+    splits: Mapping[str, SplitAudit]
+    shared: Mapping[str, int]
+    groups: int
+    grouped_images: int
+    label_conflicts: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return asdict(self)
+
+
+def audit_dataset(dataset: Dataset, path: Path | None = None) -> Audit:
+    """Count a data set's images, classes and exact duplicates.
+
+    Args:
+        path: the file it was read from, if any; its MD5 helps to name it.
+
+    Raises:
+        DataError: the file is gone.
+    """
+    splits = [dataset.splits[name] for name in SPLIT_NAMES]
+    labels = np.concatenate([split.labels for split in splits])
+    origin = np.repeat(np.arange(len(splits)), [len(split) for split in splits])
+    digests = np.concatenate([hash_images(split.images) for split in splits])
+    _, group = np.unique(digests, return_inverse=True)
+
+    copies = np.zeros((group.max() + 1, len(splits)), dtype=np.int64)  # (distinct images, splits)
+    np.add.at(copies, (group, origin), 1)
+    total = copies.sum(axis=1)
+    positive = np.bincount(group, weights=labels == PNEUMONIA)
+    repeated = total > 1
+
+    return Audit(
+        identity=identify(dataset, path),
+        pixels=dataset.pixels,
+        splits={
+            name: SplitAudit(
+                len(split),
+                *split.class_counts(),
+                groups=int((repeated & (own == total)).sum()),
+                surplus=int((own - 1).clip(min=0).sum()),
+            )
+            for name, split, own in zip(SPLIT_NAMES, splits, copies.T, strict=True)
+        },
+        shared={
+            f"{SPLIT_NAMES[one]}/{SPLIT_NAMES[other]}": int(copies[:, [one, other]].all(axis=1).sum())
+            for one, other in combinations(range(len(splits)), 2)
+        },
+        groups=int(repeated.sum()),
+        grouped_images=int(total[repeated].sum()),
+        label_conflicts=int(((positive > 0) & (positive < total)).sum()),
+    )
+
+
+def identify(dataset: Dataset, path: Path | None = None) -> Identity:
+    """Say which data set it is: by the file's MD5 if there is a file, else by the images themselves.
+
+    Raises:
+        DataError: the file is gone.
+    """
+    if dataset.synthetic:
+        return Identity(Kind.SYNTHETIC, "synthetic: drawn images, which say nothing about real X-rays")
+    md5 = None if path is None else _hash_dataset_file(path)
+    for size, source in SOURCES.items():
+        if md5 == source.md5:
+            return Identity(Kind.OFFICIAL, f"the official PneumoniaMNIST file at {size} px (by its MD5)")
+    if md5 == KAGGLE_MD5:
+        return _name_kaggle()
+    return _identify_images(dataset)
+
+
+def _identify_images(dataset: Dataset) -> Identity:
+    pixels = dataset.pixels
+    other = f"something else of PneumoniaMNIST's form, {pixels} px"
+    if pixels not in SOURCES:
+        return Identity(Kind.OTHER, f"{other}; the official files have {OFFICIAL_SIZES}")
+    if pixels != 28:
+        return Identity(
+            Kind.OTHER,
+            f"{other}; at this size only the official file's MD5 is known, and this is not it: "
+            "whether the images are the same cannot be told",
+        )
+    changed = [
+        (name, label)
+        for (name, label), digest in KNOWN_DIGESTS.items()
+        if digest_images(dataset.splits[name].images[dataset.splits[name].labels == label]) != digest
+    ]
+    if not changed:
+        return Identity(Kind.REORDERED, "the official file's images and labels at 28 px, in another order")
+    if changed == [("train", NORMAL)] and dataset.train.class_counts() == KAGGLE_TRAIN_COUNTS:
+        return _name_kaggle()
+    differing = ", ".join(f"{name} {CLASS_NAMES[label]}" for name, label in changed)
+    return Identity(Kind.OTHER, f"{other}; it differs from the official file in: {differing}")
+
+
+def _name_kaggle() -> Identity:
+    return Identity(
+        Kind.KAGGLE,
+        "the Kaggle copy of PneumoniaMNIST at 28 px: its training split has lost 826 of 1214 normal images; "
+        "get the official file with: pneumocli fetch",
+    )
+
+
+def digest_images(images: NDArray[np.uint8]) -> str:
+    """SHA-256 of the images' size and bytes, shape (N, H, H): equal for the same images in any order."""
+    sha = hashlib.sha256(repr(images.shape).encode())
+    sha.update(np.sort(hash_images(images)).tobytes())
+    return sha.hexdigest()
+
+
+def _hash_dataset_file(path: Path) -> str:
+    try:
+        return compute_md5(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}); is it still there?") from None

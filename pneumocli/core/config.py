@@ -1,0 +1,63 @@
+"""Every setting of a run, checked before anything heavy is loaded, and the presets called recipes."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pneumocli.core.errors import PneumoError
+
+
+class TrainConfig(BaseModel):
+    """The settings of one run. The defaults are the recipe "original"; the field's descriptions say the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    recipe: str = "original"
+    seed: int = Field(0, ge=0, lt=2**31, description="every random choice derives from it")
+    image_size: int = Field(224, ge=32, le=1024, description="side of the network's input, in pixels")
+    subset: int | None = Field(None, ge=4, description="train on so many images only (stratified)")
+    batch_size: int = Field(32, ge=1, le=4096, description="images a step")
+    head_units: int = Field(1024, ge=1, le=65536, description="width of the hidden layer before the logit")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of the hidden layer dropped in training")
+    head_epochs: int = Field(15, ge=1, description="phase 1: most epochs with the backbone frozen")
+    head_learning_rate: float = Field(1e-4, gt=0, description="phase 1: Adam's learning rate")
+    head_patience: int = Field(5, ge=1, description="phase 1: epochs without a lower validation loss")
+    tune_layers: int = Field(40, ge=0, description="phase 2: last layers of the backbone that train")
+    tune_epochs: int = Field(5, ge=0, description="phase 2: most epochs")
+    tune_learning_rate: float = Field(1e-5, gt=0, description="phase 2: Adam's learning rate")
+    tune_patience: int = Field(3, ge=1, description="phase 2: epochs without a lower validation loss")
+    early_stopping: bool = Field(True, description="keep the epoch of the lowest validation loss")
+    focal_gamma: float = Field(2.0, ge=0, description="focusing parameter of the focal loss")
+    deterministic: bool = Field(False, description="one thread: the same scores to the last bit")
+
+
+RECIPES: dict[str, TrainConfig] = {
+    # ResNet-50 frozen, then its last 40 layers fine-tuned; focal loss, balanced classes.
+    "original": TrainConfig(),
+}
+
+
+def choose_config(recipe: str = "original", **changes: Any) -> TrainConfig:
+    """Return the recipe's settings with `changes` made; a change of None means "as in the recipe".
+
+    Raises:
+        PneumoError: no such recipe, or a value out of its range.
+    """
+    if recipe not in RECIPES:
+        raise PneumoError(f"there is no recipe {recipe!r}; choose from: {', '.join(RECIPES)}")
+    made = {name: value for name, value in changes.items() if value is not None}
+    return check_config(RECIPES[recipe].model_dump() | made)
+
+
+def check_config(settings: dict[str, Any]) -> TrainConfig:
+    """Return the settings as a TrainConfig.
+
+    Raises:
+        PneumoError: an unknown setting, or a value of the wrong type or out of its range.
+    """
+    try:
+        return TrainConfig.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"])) or "settings"
+        raise PneumoError(f"setting {name}: {first['msg']}; received {first['input']!r}") from None

@@ -1,0 +1,219 @@
+"""The data set in memory: reading and checking an .npz file, subsets, stratified folds."""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumocli.core.errors import DataError
+
+NORMAL, PNEUMONIA = 0, 1
+CLASS_NAMES = ("normal", "pneumonia")
+SPLIT_NAMES = ("train", "val", "test")
+
+KEYS = tuple(f"{split}_{part}" for split in SPLIT_NAMES for part in ("images", "labels"))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images and their labels.
+
+    Attributes:
+        images: uint8 (N, H, H), grey levels 0 to 255.
+        labels: int64 (N,), 0 = normal, 1 = pneumonia.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def pixels(self) -> int:
+        """Side of the square images, in pixels."""
+        return self.images.shape[1]
+
+    def class_counts(self) -> tuple[int, int]:
+        """Number of normal and of pneumonia images."""
+        return int((self.labels == NORMAL).sum()), int((self.labels == PNEUMONIA).sum())
+
+    def take(self, index: NDArray[np.integer]) -> "Split":
+        """Return the rows of `index`, in its order."""
+        return Split(self.images[index], self.labels[index])
+
+    def digest(self) -> str:
+        """SHA-256 of size, pixels and labels: equal only for the same images in the same order."""
+        sha = hashlib.sha256(repr(self.images.shape).encode())
+        sha.update(np.ascontiguousarray(self.images))
+        sha.update(np.ascontiguousarray(self.labels, dtype="<i8"))
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The three splits of one data set.
+
+    Attributes:
+        name: the file's name, or "synthetic".
+        splits: "train", "val" and "test".
+        synthetic: True for drawn images, which say nothing about real ones.
+    """
+
+    name: str
+    splits: Mapping[str, Split]
+    synthetic: bool = False
+
+    @property
+    def train(self) -> Split:
+        return self.splits["train"]
+
+    @property
+    def val(self) -> Split:
+        return self.splits["val"]
+
+    @property
+    def test(self) -> Split:
+        return self.splits["test"]
+
+    @property
+    def pixels(self) -> int:
+        """Side of the square images, in pixels."""
+        return self.train.pixels
+
+    def digest(self) -> str:
+        """SHA-256 over the splits' digests: the identity of the content, whatever the file."""
+        parts = (f"{name}:{self.splits[name].digest()}" for name in SPLIT_NAMES)
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def load_dataset(path: Path) -> Dataset:
+    """Read an .npz file of PneumoniaMNIST's form and check it.
+
+    The file holds `{train,val,test}_{images,labels}`: images uint8 (N, H, H), labels 0 or 1 of
+    shape (N, 1) or (N,), both classes in every split, one image size throughout.
+
+    Raises:
+        DataError: the file is missing, unreadable, or not of that form.
+    """
+    arrays = _read_arrays(path)
+    missing = [key for key in KEYS if key not in arrays]
+    if missing:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(
+            f"{path} is not PneumoniaMNIST: it lacks {', '.join(missing)} (found: {found}); "
+            "get the official file with: pneumocli fetch"
+        )
+    splits = {
+        name: _check_split(path, name, arrays[f"{name}_images"], arrays[f"{name}_labels"])
+        for name in SPLIT_NAMES
+    }
+    sizes = {name: split.pixels for name, split in splits.items()}
+    if len(set(sizes.values())) > 1:
+        raise DataError(f"{path}: the splits differ in image size: {sizes}; all must be the same")
+    return Dataset(path.name, MappingProxyType(splits))
+
+
+def _read_arrays(path: Path) -> dict[str, NDArray]:
+    if path.is_dir():
+        raise DataError(f"{path} is a directory; --data takes an .npz file, or the word synthetic")
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} is a single array; --data takes an .npz file with {', '.join(KEYS)}")
+        with archive:
+            return {key: archive[key] for key in archive.files if key in KEYS}
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} does not exist; get the data with: pneumocli fetch, or try: --data synthetic"
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(
+            f"{path} cannot be read as an .npz file ({reason}); "
+            "it may be cut off or of another kind: get it anew with: pneumocli fetch"
+        ) from None
+
+
+def _check_split(path: Path, name: str, images: NDArray, labels: NDArray) -> Split:
+    if images.ndim != 3 or images.shape[1] != images.shape[2] or images.dtype != np.uint8:
+        raise DataError(
+            f"{path}: {name}_images must be uint8 of shape (N, H, H); "
+            f"received {images.dtype} of shape {images.shape}"
+        )
+    if not len(images) or not images.shape[1]:
+        raise DataError(f"{path}: {name}_images is empty; every split needs images of both classes")
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape not in {(len(images),), (len(images), 1)}:
+        raise DataError(
+            f"{path}: {name}_labels must be whole numbers of shape ({len(images)}, 1), one an image; "
+            f"received {labels.dtype} of shape {labels.shape}"
+        )
+    values = set(np.unique(labels).tolist())
+    if not values <= {NORMAL, PNEUMONIA}:
+        shown = ", ".join(map(str, sorted(values)[:5]))
+        raise DataError(f"{path}: {name}_labels must be 0 (normal) or 1 (pneumonia); received {shown}")
+    if len(values) < 2:
+        raise DataError(f"{path}: {name} has only {CLASS_NAMES[values.pop()]} images; both classes are needed")
+    return Split(np.ascontiguousarray(images), labels.ravel().astype(np.int64))
+
+
+def draw_subset(dataset: Dataset, images: int, seed: int) -> Dataset:
+    """Return a stratified random subset of the training split; val and test stay whole.
+
+    Args:
+        images: how many training images to keep; all are kept if there are no more than that.
+
+    Raises:
+        DataError: so few that a class would be left without an image.
+    """
+    from sklearn.model_selection import StratifiedShuffleSplit
+
+    train = dataset.train
+    if images >= len(train):
+        return dataset
+    if round(images * min(train.class_counts()) / len(train)) < 1:
+        raise DataError(f"a subset of {images} training images would lack a class; take more of the {len(train)}")
+    splitter = StratifiedShuffleSplit(n_splits=1, train_size=images, random_state=seed)
+    kept, _ = next(splitter.split(train.labels, train.labels))
+    return replace(dataset, splits={**dataset.splits, "train": train.take(np.sort(kept))})
+
+
+def make_folds(
+    labels: NDArray[np.int64], folds: int, seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Split rows into stratified folds; every row is held out exactly once.
+
+    Returns:
+        For each fold the sorted rows to train on and the sorted rows held out.
+
+    Raises:
+        DataError: fewer than 2 folds, or more than the smaller class has images.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    smallest = int(np.bincount(labels, minlength=2).min())
+    if not 2 <= folds <= smallest:
+        raise DataError(
+            f"{folds} folds are asked for; there must be at least 2 and at most {smallest}, "
+            "the number of images of the smaller class"
+        )
+    splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
+    return [(train, held_out) for train, held_out in splitter.split(labels, labels)]
+
+
+def hash_images(images: NDArray[np.uint8]) -> NDArray[np.bytes_]:
+    """Return one 16-byte digest an image, shape (N,): equal for byte-equal images."""
+    digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
+    # Object-free and without the S16 pitfall that trailing zero bytes are dropped on comparison.
+    return np.array([digest.hex() for digest in digests], dtype="S32")
+
+
+def find_originals(split: Split, other: Split) -> NDArray[np.int64]:
+    """Return the rows of `split` whose images do not also stand, byte for byte, in `other`."""
+    return np.flatnonzero(~np.isin(hash_images(split.images), hash_images(other.images)))

@@ -1,0 +1,25 @@
+"""What can go wrong for a user. A message says what was received and what to do next, in one line."""
+
+
+class PneumoError(Exception):
+    """Something a user can mend; the command line prints it as one line and exits with 1."""
+
+
+class DataError(PneumoError):
+    """The data set is missing, damaged, or not of the form that training needs."""
+
+
+class ImageError(PneumoError):
+    """One image file cannot be read; the others of the same call are still answered."""
+
+
+class WeightsError(PneumoError):
+    """The pretrained weights are missing or belong to another network."""
+
+
+class DownloadError(PneumoError):
+    """A file could not be downloaded, or what came is not the file that was asked for."""
+
+
+class RunError(PneumoError):
+    """A run folder or model file is missing, incomplete or already there."""

@@ -1,0 +1,95 @@
+"""Scores from images: batches through a model, logits to probabilities."""
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumocli.core.progress import Listener, Progress, ignore
+
+BATCH_SIZE = 32
+
+
+class Rows(Protocol):
+    """Anything that gives a batch for an array of row numbers: an array, a memory map, a feature source."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: NDArray[np.integer]) -> NDArray: ...
+
+
+def ready(model: keras.Model) -> keras.Model:
+    """Return a model over the same layers that predicts without XLA, which is slower here on a CPU.
+
+    The given model is left as it was, so that nothing of this is saved with it.
+    """
+    wrapped = keras.Model(model.inputs, model.output)
+    wrapped.compile(jit_compile=False)
+    return wrapped
+
+
+def run_batches(model: keras.Model, inputs: Rows, batch_size: int = BATCH_SIZE) -> Iterator[NDArray]:
+    """Yield the model's output batch by batch, in the order of the rows.
+
+    The model has one output. The last batch is filled up with repeated rows, whose outputs are
+    dropped, so that one shape is compiled; a row's output does not depend on its neighbours.
+    """
+    rows = np.arange(len(inputs))
+    batch_size = min(batch_size, len(inputs))
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        filled = np.resize(batch, batch_size)
+        yield np.asarray(model.predict_on_batch(inputs[filled]))[: len(batch)]
+
+
+def compute_outputs(
+    model: keras.Model,
+    inputs: Rows,
+    *,
+    batch_size: int = BATCH_SIZE,
+    stage: str = "scores",
+    listen: Listener = ignore,
+) -> NDArray[np.float32]:
+    """Return the model's output for every row of `inputs`, float32 (N, ...)."""
+    parts: list[NDArray] = []
+    done = 0
+    for output in run_batches(ready(model), inputs, batch_size):
+        parts.append(output.astype(np.float32, copy=False))
+        done += len(output)
+        listen(Progress(stage, done, len(inputs)))
+    return np.concatenate(parts)
+
+
+def compute_member_scores(
+    model: keras.Model,
+    images: NDArray[np.uint8],
+    *,
+    batch_size: int = BATCH_SIZE,
+    stage: str = "scores",
+    listen: Listener = ignore,
+) -> NDArray[np.float32]:
+    """Return each member's probability of pneumonia, float32 (K, N); a single classifier is one member.
+
+    Args:
+        model: made by `join_classifier` or `join_ensemble`.
+        images: uint8 (N, P, P), P being the size the model was built for.
+    """
+    logits = keras.Model(model.inputs, model.output["member_logits"]) if is_ensemble(model) else model
+    outputs = compute_outputs(
+        logits, images[..., np.newaxis], batch_size=batch_size, stage=stage, listen=listen
+    )
+    return squash_logits(outputs.T)
+
+
+def is_ensemble(model: keras.Model) -> bool:
+    """Return whether the model was made by `join_ensemble`."""
+    return isinstance(model.output, dict)
+
+
+def squash_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return probabilities of pneumonia, float32 of the logits' shape: 1 / (1 + exp(-logit))."""
+    from scipy.special import expit
+
+    return expit(logits.astype(np.float64)).astype(np.float32)

@@ -1,0 +1,189 @@
+"""The network: ResNet-50 in a frozen trunk and a trainable tail, a head, and how they are joined.
+
+    uint8 (B, P, P, 1) -> trunk -> feature map -> tail -> pooled (B, C) -> head -> logit (B, 1)
+
+The trunk holds the preprocessing and every layer before the first one that trains, so that its
+output can be computed once an image. Joined, the parts are one saved model: raw pixels in, logit out.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from pneumocli.core.config import TrainConfig
+from pneumocli.core.errors import WeightsError
+from pneumocli.core.seeding import derive_seed
+
+# What `resnet50.preprocess_input` subtracts: ImageNet's mean blue, green and red, of 0 to 255.
+CAFFE_MEANS = (103.939, 116.779, 123.68)
+
+BackboneBuilder = Callable[[int, Path | None], keras.Model]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The three parts of one classifier, each a Keras model.
+
+    Attributes:
+        trunk: uint8 (B, P, P, 1) to a float32 feature map (B, h, w, c); never trained.
+        tail: the feature map to pooled features (B, C).
+        head: pooled features to the logit (B, 1).
+    """
+
+    trunk: keras.Model
+    tail: keras.Model
+    head: keras.Model
+
+
+def build_resnet50(image_size: int, weights: Path | None) -> keras.Model:
+    """Return ResNet-50 without its top, inputs (B, image_size, image_size, 3), caffe-scaled.
+
+    Args:
+        weights: a file in the form of Keras's own `..._notop.h5`; None for random weights.
+
+    Raises:
+        WeightsError: the file cannot be read, or belongs to another network.
+    """
+    shape = (image_size, image_size, 3)
+    if weights is None:
+        return keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape)
+    try:
+        return keras.applications.ResNet50(include_top=False, weights=str(weights), input_shape=shape)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"{weights} does not hold the weights of ResNet-50 without its top ({reason}); "
+            "give such a file, or --weights imagenet, or --weights none"
+        ) from None
+
+
+def build_parts(
+    pixels: int,
+    config: TrainConfig,
+    weights: Path | None,
+    *,
+    fold: int = 0,
+    backbone_builder: BackboneBuilder = build_resnet50,
+) -> Parts:
+    """Return fresh parts: the pretrained backbone, cut before its first trainable layer, and a new head.
+
+    Args:
+        pixels: side of the uint8 images that go in.
+        weights: as for `build_resnet50`.
+        fold: draws the head's first weights, together with the seed.
+    """
+    # Weights that are drawn, not loaded, come from Keras's global generator: the same in each fold.
+    keras.utils.set_random_seed(derive_seed(config.seed, "backbone"))
+    backbone = backbone_builder(config.image_size, weights)
+    layers = backbone.layers
+    for position, layer in enumerate(layers):
+        is_tuned = position >= len(layers) - config.tune_layers
+        layer.trainable = is_tuned and not isinstance(layer, keras.layers.BatchNormalization)
+    cut = layers[find_cut(backbone, config.tune_layers)].output
+    trunk = _build_trunk(pixels, config.image_size, keras.Model(backbone.input, cut))
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(backbone.output)
+    tail = keras.Model(cut, pooled, name="tail")
+    return Parts(trunk, tail, _build_head(pooled.shape[-1], config, fold))
+
+
+def find_cut(backbone: keras.Model, tune_layers: int) -> int:
+    """Return the position of the last layer before which all is frozen and after which one tensor goes on.
+
+    For ResNet-50 and 40 layers that is `conv4_block5_out`: the 40 begin inside the next residual
+    block, whose shortcut still needs its input.
+    """
+    position = {id(layer): i for i, layer in enumerate(backbone.layers)}
+    last_use = list(range(len(backbone.layers)))
+    for i, layer in enumerate(backbone.layers):
+        for node in layer._inbound_nodes:
+            for source in node.parent_nodes:
+                if id(source.operation) in position:
+                    used = position[id(source.operation)]
+                    last_use[used] = max(last_use[used], i)
+    first_trainable = max(len(backbone.layers) - tune_layers, 1)
+    return max(i for i in range(first_trainable) if all(use <= i for use in last_use[:i]))
+
+
+def _build_trunk(pixels: int, image_size: int, frozen: keras.Model) -> keras.Model:
+    # float32 whatever the training's precision: caffe offsets round in bfloat16.
+    image = keras.Input((pixels, pixels, 1), dtype="uint8", name="image")
+    grey = keras.layers.Rescaling(1.0, dtype="float32", name="to_float")(image)
+    grey = keras.layers.Resizing(image_size, image_size, "bilinear", dtype="float32", name="enlarge")(grey)
+    channels = keras.layers.Concatenate(dtype="float32", name="three_channels")([grey, grey, grey])
+    offsets = [-mean for mean in CAFFE_MEANS]
+    scaled = keras.layers.Rescaling(1.0, offset=offsets, dtype="float32", name="caffe_scaling")(channels)
+    trunk = keras.Model(image, frozen(scaled), name="trunk")
+    trunk.trainable = False
+    return trunk
+
+
+def _build_head(width: int, config: TrainConfig, fold: int) -> keras.Model:
+    def draw(layer: str) -> keras.initializers.Initializer:
+        return keras.initializers.GlorotUniform(derive_seed(config.seed, "head", fold, layer))
+
+    pooled = keras.Input((width,), name="pooled")
+    hidden = keras.layers.Dense(
+        config.head_units, activation="relu", kernel_initializer=draw("hidden"), name="hidden"
+    )(pooled)
+    if config.dropout:
+        seed = derive_seed(config.seed, "dropout", fold)
+        hidden = keras.layers.Dropout(config.dropout, seed=seed, name="dropout")(hidden)
+    logit = keras.layers.Dense(1, kernel_initializer=draw("logit"), name="logit")(hidden)
+    return keras.Model(pooled, logit, name="head")
+
+
+def join_classifier(parts: Parts) -> keras.Model:
+    """Return the parts as one model: uint8 (B, P, P, 1) in, logit (B, 1) out."""
+    image = keras.Input(parts.trunk.input_shape[1:], dtype="uint8", name="image")
+    logit = parts.head(parts.tail(parts.trunk(image)))
+    return keras.Model(image, logit, name="classifier")
+
+
+def split_classifier(classifier: keras.Model) -> Parts:
+    """Return the parts of a model made by `join_classifier`; they share its weights.
+
+    Raises:
+        ValueError: the model was not made by `join_classifier`.
+    """
+    return Parts(*(classifier.get_layer(name) for name in ("trunk", "tail", "head")))
+
+
+def join_ensemble(members: Sequence[Parts]) -> keras.Model:
+    """Return one model that holds the members' common trunk once, and a tail and head a member.
+
+    Its input is uint8 (B, P, P, 1); its outputs are a dictionary: "member_logits" (B, K), and
+    "probability" (B, 1), the mean of the members' probabilities of pneumonia.
+
+    Raises:
+        ValueError: the members' trunks differ, so they cannot be shared.
+    """
+    trunk = members[0].trunk
+    if not all(_same_weights(trunk, member.trunk) for member in members[1:]):
+        raise ValueError("the members' trunks differ; an ensemble needs members of one run")
+    image = keras.Input(trunk.input_shape[1:], dtype="uint8", name="image")
+    features = trunk(image)
+    logits = [_build_member(parts, number)(features) for number, parts in enumerate(members, start=1)]
+    member_logits = keras.layers.Concatenate(dtype="float32", name="member_logits")(logits)
+    probabilities = keras.layers.Activation("sigmoid", dtype="float32", name="member_probabilities")(
+        member_logits
+    )
+    # The mean over K columns, as a layer that any loader knows.
+    columns = keras.layers.Reshape((len(members), 1), name="columns")(probabilities)
+    probability = keras.layers.GlobalAveragePooling1D(dtype="float32", name="probability")(columns)
+    outputs = {"probability": probability, "member_logits": member_logits}
+    return keras.Model(image, outputs, name="ensemble")
+
+
+def _build_member(parts: Parts, number: int) -> keras.Model:
+    features = keras.Input(parts.tail.input_shape[1:], name="features")
+    # Two layers of one name cannot stand in one model, so each member wraps its own.
+    return keras.Model(features, parts.head(parts.tail(features)), name=f"member_{number}")
+
+
+def _same_weights(one: keras.Model, other: keras.Model) -> bool:
+    ours, theirs = one.get_weights(), other.get_weights()
+    return len(ours) == len(theirs) and all(
+        a.shape == b.shape and (a == b).all() for a, b in zip(ours, theirs, strict=True)
+    )

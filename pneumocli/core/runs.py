@@ -1,0 +1,260 @@
+"""The run folder, the interface between the commands.
+
+    runs/train-1/  config.json  history.json  model.keras  scores_val.npz  metrics_val.json
+    runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  metrics_out_of_fold.json
+                   and later  ensemble.keras  scores_test.npz  metrics_test.json  roc_test.png
+    fold_I/        history.json  model.keras  scores_out_of_fold.npz  metrics_out_of_fold.json
+
+A model's folder is filled under another name and moved into place when it is whole; a run is
+complete when the file that is written last, its metrics, is there.
+"""
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pneumocli import __version__
+from pneumocli.core.config import TrainConfig
+from pneumocli.core.errors import RunError
+from pneumocli.core.files import write_json
+from pneumocli.core.scores import OUT_OF_FOLD
+
+CONFIG, HISTORY, MODEL, ENSEMBLE = "config.json", "history.json", "model.keras", "ensemble.keras"
+LIBRARIES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow")
+
+Kind = Literal["train", "cv"]
+
+
+class DataRecord(BaseModel):
+    """Which images a run was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    digest: str = Field(description="SHA-256 of the whole data set's pixels and labels, whatever the file")
+    identity: str
+    synthetic: bool
+    pixels: int = Field(ge=1, description="side of the images, in pixels")
+    train_images: int
+    stopping_images: int = Field(description="validation images without a copy in train")
+
+
+class WeightsRecord(BaseModel):
+    """Which pretrained weights a run began with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str | None = Field(description="of the file; none for random weights")
+
+
+class RunRecord(BaseModel):
+    """What `config.json` holds: all that says how a run came about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    kind: Kind
+    created: str = Field(description="UTC, ISO 8601")
+    folds: int | None = Field(description="number of folds; none for a single model")
+    settings: TrainConfig
+    data: DataRecord
+    weights: WeightsRecord
+    preparation: int = Field(description="version of the way image files become pixels")
+    versions: dict[str, str]
+
+    def same_work(self, other: "RunRecord") -> bool:
+        """Return whether both records describe the same work, so that one can go on with the other."""
+        ours, theirs = (record.model_dump(exclude={"created"}) for record in (self, other))
+        return ours == theirs
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and its record."""
+
+    path: Path
+    record: RunRecord
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def synthetic(self) -> bool:
+        return self.record.data.synthetic
+
+    @property
+    def last_file(self) -> Path:
+        """The file that is written last: it is there when the run is complete."""
+        return self.path / f"metrics_{OUT_OF_FOLD if self.record.kind == 'cv' else 'val'}.json"
+
+    @property
+    def is_complete(self) -> bool:
+        return self.last_file.is_file()
+
+    def fold_path(self, fold: int) -> Path:
+        """Return the folder of a fold, counted from 1."""
+        return self.path / f"fold_{fold}"
+
+    def member_paths(self) -> list[Path]:
+        """Return the folders that hold a `model.keras`: the folds', or the run's own."""
+        if self.record.folds is None:
+            return [self.path]
+        return [self.fold_path(fold) for fold in range(1, self.record.folds + 1)]
+
+    def finished_folds(self) -> list[int]:
+        """Return the folds, counted from 1, that are whole."""
+        return [fold for fold in range(1, (self.record.folds or 0) + 1) if self.fold_path(fold).is_dir()]
+
+
+def describe_versions() -> dict[str, str]:
+    """Return the versions of what a result depends on."""
+    found = {"pneumocli": __version__, "python": platform.python_version(), "system": platform.platform()}
+    found["backend"] = os.environ.get("KERAS_BACKEND", "tensorflow")
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def stamp_time() -> str:
+    """Return the present time, UTC, ISO 8601, to the microsecond: later runs sort behind."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+def create_run(runs_dir: Path, record: RunRecord, name: str | None = None) -> Run:
+    """Make a new run folder; without a name it is `<kind>-<number>`, the first that is free.
+
+    Raises:
+        RunError: the name is taken, or not one that a folder can have.
+    """
+    prefix = f"synthetic-{record.kind}" if record.data.synthetic else record.kind
+    runs_dir.mkdir(parents=True, exist_ok=True)
+    if name is not None and (Path(name).name != name or name.startswith(".")):
+        raise RunError(f"{name!r} cannot be a run's name; take letters, digits, - and _")
+    number = 1
+    while True:
+        path = runs_dir / (name or f"{prefix}-{number}")
+        try:
+            path.mkdir()
+            break
+        except FileExistsError:
+            if name is not None:
+                raise RunError(f"{path} is there already and is not overwritten; take another --name") from None
+            number += 1
+    write_json(path / CONFIG, record.model_dump(mode="json"))
+    return Run(path, record)
+
+
+def open_run(path: Path) -> Run:
+    """Read a run folder's record.
+
+    Raises:
+        RunError: the folder or its `config.json` is missing or not what a run writes.
+    """
+    config = path / CONFIG
+    if not path.is_dir():
+        raise RunError(f"{path} is not a run folder; train one with: pneumocli cv")
+    try:
+        return Run(path, RunRecord.model_validate_json(config.read_bytes()))
+    except FileNotFoundError:
+        raise RunError(f"{path} is not a run folder: it has no {CONFIG}; train one with: pneumocli cv") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RunError(
+            f"{config} is not what pneumocli writes ({where + ': ' if where else ''}{first['msg']}); "
+            "the run cannot be used"
+        ) from None
+
+
+def list_runs(runs_dir: Path) -> list[Run]:
+    """Return the runs of a directory, oldest first; folders that are no runs are passed over."""
+    runs = []
+    for config in runs_dir.glob(f"*/{CONFIG}"):
+        try:
+            runs.append(open_run(config.parent))
+        except RunError:
+            continue
+    return sorted(runs, key=lambda run: (run.record.created, run.name))
+
+
+def find_run(runs_dir: Path, asked: Path | None = None, kind: Kind | None = None) -> Run:
+    """Return the complete run that is meant.
+
+    Args:
+        runs_dir: where runs are looked for by name.
+        asked: a run folder, the name of one, or a directory of runs, which means its newest
+            complete run; None means the newest complete run of `runs_dir`.
+        kind: only runs of this kind are meant.
+
+    Raises:
+        RunError: there is none, it is of the other kind, or it is not complete.
+    """
+    if asked is not None and not asked.is_dir() and (runs_dir / asked).is_dir():
+        asked = runs_dir / asked
+    directory = runs_dir if asked is None else asked
+    if asked is not None and ((asked / CONFIG).exists() or not list(asked.glob(f"*/{CONFIG}"))):
+        run = open_run(asked)
+    else:
+        runs = [run for run in list_runs(directory) if kind in (None, run.record.kind)]
+        complete = [run for run in runs if run.is_complete]
+        if not complete:
+            what = {"cv": "cross-validation", "train": "single-model run", None: "run"}[kind]
+            unfinished = f" (unfinished: {', '.join(run.name for run in runs)})" if runs else ""
+            raise RunError(f"no complete {what} in {directory}{unfinished}; make one with: pneumocli cv")
+        run = complete[-1]
+    if kind not in (None, run.record.kind):
+        raise RunError(
+            f"{run.path} is a single model, not a cross-validation; an ensemble needs one: pneumocli cv"
+        )
+    check_complete(run)
+    return run
+
+
+def check_complete(run: Run) -> None:
+    """Check that a run has all its parts.
+
+    Raises:
+        RunError: it is not finished, or parts of it are missing.
+    """
+    if not run.is_complete:
+        raise RunError(
+            f"{run.path} is not complete ({run.last_file.name} is missing); "
+            f"finish it by giving the same command again: pneumocli {run.record.kind}"
+        )
+    for member in run.member_paths():
+        if not (member / MODEL).is_file():
+            raise RunError(f"{run.path} has lost {member / MODEL}; train it anew: pneumocli {run.record.kind}")
+
+
+def find_unfinished(runs_dir: Path, record: RunRecord, name: str | None = None) -> Run | None:
+    """Return the newest incomplete run that does the same work (of that name), to go on with."""
+    runs = [run for run in list_runs(runs_dir) if name in (None, run.name)]
+    same = [run for run in runs if not run.is_complete and run.record.same_work(record)]
+    return same[-1] if same else None
+
+
+@contextmanager
+def filling(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes `path` at the end of the block, and is removed if it fails."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,102 @@
+"""Progress on stderr: bars with the time left on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from pneumocli.core.progress import Listener, ignore
+from pneumocli.core.progress import Progress as Step
+from pneumocli.report.terminal import open_stderr
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+@contextmanager
+def show_progress(quiet: bool = False) -> Iterator[Listener]:
+    """Give a listener for long work; what it hears is shown until the end of the block."""
+    console = open_stderr()
+    if quiet:
+        yield ignore
+    elif console.is_terminal:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            _AmountColumn(),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            _FactsColumn(),
+            console=console,
+        ) as bars:
+            yield _Bars(bars)
+    else:
+        yield _Lines(console)
+
+
+class _Bars:
+    """One bar a stage."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.stage, self.task = None, None
+
+    def __call__(self, step: Step) -> None:
+        if step.stage != self.stage:
+            self.stage = step.stage
+            self.task = self.bars.add_task(step.stage, total=step.total, unit=step.unit, facts={})
+        self.bars.update(self.task, completed=step.done, total=step.total, facts=step.facts)
+
+
+class _AmountColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(_count(task.completed, task.total or 0, task.fields["unit"], task.finished_speed or task.speed))
+
+
+class _FactsColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(_tell(task.fields["facts"]))
+
+
+class _Lines:
+    """A line at the end of a stage, and now and then in between."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.stage, self.started, self.told = "", 0.0, 0.0
+
+    def __call__(self, step: Step) -> None:
+        now = time.monotonic()
+        if step.stage != self.stage:
+            self.stage, self.started, self.told = step.stage, now, now
+        if step.done < step.total and now - self.told < SECONDS_BETWEEN_LINES:
+            return
+        if step.done >= step.total and self.told == float("inf"):
+            return  # the end of this stage has been told
+        elapsed = now - self.started
+        speed = step.done / elapsed if elapsed > 0.5 else None
+        parts = [step.stage, _count(step.done, step.total, step.unit, speed)]
+        if step.done < step.total and speed:
+            parts.append(f"{(step.total - step.done) / speed:.0f} s left")
+        parts.append(_tell(step.facts))
+        self.console.print("  ".join(part for part in parts if part), markup=False)
+        self.told = float("inf") if step.done >= step.total else now
+
+
+def _count(done: float, total: float, unit: str, speed: float | None) -> str:
+    if unit == "bytes":
+        return f"{done / 1e6:.1f}/{total / 1e6:.1f} MB" + (f" {speed / 1e6:.1f} MB/s" if speed else "")
+    return f"{done:.0f}/{total:.0f} {unit}" + (f" {speed:.0f}/s" if speed else "")
+
+
+def _tell(facts: object) -> str:
+    if not isinstance(facts, dict) or not facts:
+        return ""
+    words = []
+    if "epoch" in facts:
+        words.append(f"epoch {facts['epoch']:.0f}")
+    for name, shown in (("loss", "loss"), ("val_auc", "val AUC")):
+        if name in facts:
+            words.append(f"{shown} {facts[name]:.4f}")
+    return " ".join(words)

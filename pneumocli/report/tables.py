@@ -1,0 +1,91 @@
+"""Results as Rich tables that keep every number and word at 80 columns."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+
+from pneumocli.core.audit import Audit
+from pneumocli.core.data import SPLIT_NAMES
+from pneumocli.core.figures import POOLED_NAME, Figures
+from pneumocli.core.metrics import FIGURES, Metrics
+
+FIGURE_TITLES = {
+    "roc_auc": "AUC-ROC",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+
+
+def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> list[Table]:
+    """Return a table of figures and one of confusion matrices, one model a row.
+
+    Args:
+        names: which models, in this order; all by default.
+    """
+    names = list(figures.models) if names is None else list(names)
+    n = figures.models[names[0]].n if names else 0
+    title = f"{_mark(figures)}{figures.run}: {figures.split.replace('_', '-')}"
+    pooled = figures.models.get(POOLED_NAME)
+    images = f"{(pooled.n if pooled else n)} images of {figures.data}"
+    main = _start(f"{title}, {images}", ["", *FIGURE_TITLES.values()])
+    counts = _start("Confusion matrix at the threshold", ["", "images", "threshold", "TN", "FP", "FN", "TP"])
+    for name in names:
+        metrics = figures.models[name]
+        shown = f"{name} (best single)" if name == figures.best_single and len(names) == 2 else name
+        main.add_row(shown, *(f"{getattr(metrics, figure):.4f}" for figure in FIGURES))
+        counts.add_row(
+            shown,
+            str(metrics.n),
+            f"{metrics.threshold:.3f}",
+            *(str(count) for count in (metrics.tn, metrics.fp, metrics.fn, metrics.tp)),
+        )
+    if figures.folds is not None:
+        main.add_section()
+        for key, shown in (("mean", "mean of folds"), ("sd", "sd of folds")):
+            main.add_row(shown, *(f"{figures.folds[figure][key]:.4f}" for figure in FIGURES))
+    counts.caption = (
+        "T right, F wrong; N called normal, P called pneumonia\n"
+        "called pneumonia where the probability is at least the threshold"
+    )
+    return [main, counts]
+
+
+def tabulate_audit(audit: Audit) -> list[Table]:
+    """Return a table of the images and exact duplicates of a data set, one split a row."""
+    title = f"{audit.identity.kind}: {audit.pixels} px"
+    table = _start(title, ["split", "images", "normal", "pneumonia", "exact copies"])
+    for name in SPLIT_NAMES:
+        split = audit.splits[name]
+        table.add_row(name, *map(str, (split.images, split.normal, split.pneumonia, split.surplus)))
+    table.add_section()
+    for pair, images in audit.shared.items():
+        table.add_row(f"in both of {pair}", "", "", "", str(images))
+    table.caption = (
+        f"{audit.groups} groups of byte-equal images ({audit.grouped_images} images), "
+        f"{audit.label_conflicts} with differing labels"
+    )
+    return [table]
+
+
+def tabulate_predictions(rows: Iterable[Mapping[str, object]], model: str, synthetic: bool) -> Table:
+    """Return the table of answered images."""
+    mark = "SYNTHETIC " if synthetic else ""
+    table = _start(f"{mark}Probability of pneumonia by {model}", ["image", "probability", "label"])
+    table.columns[0].overflow = "fold"
+    for row in rows:
+        table.add_row(str(row["path"]), f"{row['probability']:.4f}", str(row["label"]))
+    return table
+
+
+def _start(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(column, justify="left" if position == 0 else "right", no_wrap=position > 0)
+    return table
+
+
+def _mark(figures: Figures) -> str:
+    return "SYNTHETIC " if figures.synthetic else ""
