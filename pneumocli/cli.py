@@ -29,6 +29,8 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             typer.echo("stopped; the same command goes on with what is finished", err=True)
             raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            raise  # who reads the output wants no more of it
         except OSError as error:
             # A full disk, a missing permission: the system's words, and the file where it names one.
             place = f": {error.filename}" if error.filename else ""

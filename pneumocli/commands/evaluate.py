@@ -33,6 +33,7 @@ def evaluate(
     from pneumocli.core.runs import find_run
     from pneumocli.report.live import show_progress
     from pneumocli.report.plots import plot_roc
+    from pneumocli.report.tables import name_source
     from pneumocli.report.terminal import say
 
     found = find_run(runs, run if ensemble is None else ensemble, None if ensemble is None else "cv")
@@ -54,7 +55,7 @@ def evaluate(
         picture,
         evaluation.y_true,
         {name: evaluation.y_score[name] for name in names},
-        title=f"{'SYNTHETIC ' if figures.synthetic else ''}{found.name}, {split.value} images of {figures.data}",
+        title=f"{name_source(figures)}, {split.value} images of {figures.data}",
     )
     show_figures(figures, output_format, names)
     say(f"ROC curve: {picture}", quiet)

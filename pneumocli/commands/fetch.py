@@ -1,5 +1,6 @@
 """`pneumocli fetch`: everything from the network, once."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -32,19 +33,8 @@ def fetch(
     After this no command needs a network.
     """
     from pneumocli.core.audit import audit_dataset
-    from pneumocli.core.data import load_dataset
-    from pneumocli.core.errors import DataError
-    from pneumocli.core.fetch import (
-        OFFICIAL_SIZES,
-        SOURCES,
-        SYNTHETIC,
-        cache_directory,
-        fetch_file,
-        import_dataset,
-        locate_data,
-        locate_weights,
-    )
-    from pneumocli.core.synthetic import draw_dataset
+    from pneumocli.core.fetch import cache_directory, import_dataset, locate_data, locate_weights
+    from pneumocli.core.inputs import fetch_data, read_data
     from pneumocli.report.live import show_progress
     from pneumocli.report.tables import tabulate_audit
     from pneumocli.report.terminal import open_stdout, print_json, say
@@ -53,23 +43,20 @@ def fetch(
         say(line, quiet)
 
     directory = directory or cache_directory()
-    if size is not None and size not in SOURCES:
-        raise DataError(f"there is no official file of {size} px; choose from: {OFFICIAL_SIZES}")
     with show_progress(quiet) as listen:
         if from_ is not None:
-            path = import_dataset(from_, directory, size)
-        elif size is not None:
-            path = fetch_file(SOURCES[size], directory, listen, notify)
+            found = read_data(import_dataset(from_, directory, size))
+        elif size is None and os.environ.get("PNEUMOCLI_DATA"):
+            found = read_data(locate_data(None, 28, directory))
         else:
-            path = locate_data(None, 28, directory, listen, notify)
-    dataset = draw_dataset() if path == SYNTHETIC else load_dataset(path)
-    audit = audit_dataset(dataset, None if path == SYNTHETIC else path)
+            found = fetch_data(size or 28, directory, listen=listen, notify=notify)
+    audit = audit_dataset(found.dataset, found.path)
     if output_format is Format.JSON:
-        print_json({"schema_version": 1, "path": str(path), **audit.to_dict()})
+        print_json({"schema_version": 1, "path": found.path and str(found.path), **audit.to_dict()})
     else:
         for table in tabulate_audit(audit):
             open_stdout().print(table)
-    notify(f"data: {path}: {audit.identity.sentence}")
+    notify(f"data: {found.path or found.dataset.name}: {found.identity}")
     with show_progress(quiet) as listen:
         weights = locate_weights(None, directory, listen, notify)
     notify(f"weights: {weights or 'none (random)'}")

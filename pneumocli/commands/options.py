@@ -86,5 +86,8 @@ def _describe_setting(name: str) -> Any:
         default = "on" if field.default else "off"
         flag = f"{flag}/--no-{flag[2:]}"
     return typer.Option(
-        flag, help=field.description, show_default=default, rich_help_panel="Settings, if not as in the recipe"
+        flag,
+        help=field.description,
+        show_default=default,
+        rich_help_panel="Settings, if not as in the recipe",
     )

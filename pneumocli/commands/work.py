@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumocli.commands.options import Format
+from pneumocli.commands.show import show_figures
 from pneumocli.core.config import TrainConfig, choose_config
 from pneumocli.core.data import Dataset
 from pneumocli.core.fetch import SYNTHETIC, cache_directory
@@ -15,7 +16,6 @@ from pneumocli.core.inputs import DataInput, Notice, WeightsInput, gather_data, 
 from pneumocli.core.progress import Listener
 from pneumocli.core.runs import Run
 from pneumocli.report.live import show_progress
-from pneumocli.commands.show import show_figures
 from pneumocli.report.terminal import say
 
 
@@ -68,5 +68,6 @@ def gather_split_data(run: Run, data: str | None, size: int, listen: Listener, q
         data = SYNTHETIC
     found = gather_data(data, size, listen=listen, notify=lambda line: say(line, quiet))
     if found.dataset.digest() != run.record.data.digest:
-        say(f"{found.dataset.name} is not the data set that {run.name} was trained on ({run.record.data.name})")
+        trained_on = run.record.data.name
+        say(f"{found.dataset.name} is not the data set that {run.name} was trained on ({trained_on})")
     return found.dataset

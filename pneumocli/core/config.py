@@ -8,7 +8,7 @@ from pneumocli.core.errors import PneumoError
 
 
 class TrainConfig(BaseModel):
-    """The settings of one run. The defaults are the recipe "original"; the field's descriptions say the rest."""
+    """The settings of one run; the defaults are the recipe "original"."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Split:
     @property
     def pixels(self) -> int:
         """Side of the square images, in pixels."""
-        return self.images.shape[1]
+        return int(self.images.shape[1])
 
     def class_counts(self) -> tuple[int, int]:
         """Number of normal and of pneumonia images."""
@@ -51,8 +52,8 @@ class Split:
     def digest(self) -> str:
         """SHA-256 of size, pixels and labels: equal only for the same images in the same order."""
         sha = hashlib.sha256(repr(self.images.shape).encode())
-        sha.update(np.ascontiguousarray(self.images))
-        sha.update(np.ascontiguousarray(self.labels, dtype="<i8"))
+        sha.update(self.images.tobytes())
+        sha.update(self.labels.astype("<i8").tobytes())
         return sha.hexdigest()
 
 
@@ -120,15 +121,17 @@ def load_dataset(path: Path) -> Dataset:
     return Dataset(path.name, MappingProxyType(splits))
 
 
-def _read_arrays(path: Path) -> dict[str, NDArray]:
+def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     if path.is_dir():
         raise DataError(f"{path} is a directory; --data takes an .npz file, or the word synthetic")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} is a single array; --data takes an .npz file with {', '.join(KEYS)}")
-        with archive:
-            return {key: archive[key] for key in archive.files if key in KEYS}
+        # Opened here, since numpy leaves a file open that turns out to be no archive.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} is a single array; --data takes an .npz file with {', '.join(KEYS)}")
+            with archive:
+                return {key: archive[key] for key in archive.files if key in KEYS}
     except FileNotFoundError:
         raise DataError(
             f"{path} does not exist; get the data with: pneumocli fetch, or try: --data synthetic"
@@ -141,7 +144,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray]:
         ) from None
 
 
-def _check_split(path: Path, name: str, images: NDArray, labels: NDArray) -> Split:
+def _check_split(path: Path, name: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
     if images.ndim != 3 or images.shape[1] != images.shape[2] or images.dtype != np.uint8:
         raise DataError(
             f"{path}: {name}_images must be uint8 of shape (N, H, H); "
@@ -159,7 +162,9 @@ def _check_split(path: Path, name: str, images: NDArray, labels: NDArray) -> Spl
         shown = ", ".join(map(str, sorted(values)[:5]))
         raise DataError(f"{path}: {name}_labels must be 0 (normal) or 1 (pneumonia); received {shown}")
     if len(values) < 2:
-        raise DataError(f"{path}: {name} has only {CLASS_NAMES[values.pop()]} images; both classes are needed")
+        raise DataError(
+            f"{path}: {name} has only {CLASS_NAMES[values.pop()]} images; both classes are needed"
+        )
     return Split(np.ascontiguousarray(images), labels.ravel().astype(np.int64))
 
 
@@ -178,7 +183,9 @@ def draw_subset(dataset: Dataset, images: int, seed: int) -> Dataset:
     if images >= len(train):
         return dataset
     if round(images * min(train.class_counts()) / len(train)) < 1:
-        raise DataError(f"a subset of {images} training images would lack a class; take more of the {len(train)}")
+        raise DataError(
+            f"a subset of {images} training images would lack a class; take more of the {len(train)}"
+        )
     splitter = StratifiedShuffleSplit(n_splits=1, train_size=images, random_state=seed)
     kept, _ = next(splitter.split(train.labels, train.labels))
     return replace(dataset, splits={**dataset.splits, "train": train.take(np.sort(kept))})

@@ -15,7 +15,7 @@ from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.metrics import average_scores, compute_metrics
 from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.progress import Listener, ignore
-from pneumocli.core.runs import CONFIG, ENSEMBLE, MODEL, Run, check_complete, find_run, open_run, stamp_time
+from pneumocli.core.runs import CONFIG, ENSEMBLE, MODEL, Run, check_complete, find_run, stamp_time
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
 
 

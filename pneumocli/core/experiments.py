@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard, save_model
 from pneumocli.core.config import TrainConfig
@@ -61,10 +62,11 @@ def train_single(
     )
     trained = train_classifier(material, config, title=run.name, listen=listen)
     _write_model(run.path, trained, run, run.name)
+    all_val = material.val.rows()
     scores = _score(
         dataset.val,
-        np.arange(len(dataset.val)),
-        score_features(trained.parts, material.val.maps, stage="scores on val", listen=listen),
+        all_val,
+        score_features(trained.parts, material.val.maps, all_val, stage="scores on val", listen=listen),
     )
     _write_figures(run, run.path, "val", {run.name: scores})
     return run
@@ -109,27 +111,14 @@ def cross_validate(
             continue
         title = f"{name_fold(fold)} of {folds}"
         trained = train_classifier(material, config, trained_rows, fold=fold, title=title, listen=listen)
-        maps = _Selection(material.train.maps, held_out)
-        y_score = score_features(trained.parts, maps, stage=f"{title}, held-out scores", listen=listen)
+        stage = f"{title}, held-out scores"
+        y_score = score_features(trained.parts, material.train.maps, held_out, stage=stage, listen=listen)
         with filling(run.fold_path(fold)) as folder:
             _write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
             scores = _score(dataset.train, held_out, y_score)
             _write_figures(run, folder, OUT_OF_FOLD, {name_fold(fold): scores})
     _pool_folds(run)
     return run
-
-
-class _Selection:
-    """Some rows of a memory map, read batch by batch."""
-
-    def __init__(self, features: np.ndarray, rows: np.ndarray) -> None:
-        self.features, self.rows = features, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        return self.features[self.rows[rows]]
 
 
 def _take_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
@@ -188,7 +177,7 @@ def _write_model(folder: Path, trained: Trained, run: Run, name: str) -> None:
     save_model(trained.join(), folder / MODEL, card)
 
 
-def _score(split: Split, index: np.ndarray, y_score: np.ndarray) -> Scores:
+def _score(split: Split, index: NDArray[np.int64], y_score: NDArray[np.float32]) -> Scores:
     return Scores(index.astype(np.int64), split.labels[index], y_score)
 
 
@@ -218,8 +207,8 @@ def _pool_folds(run: Run) -> None:
     pooled = pool_scores(scores)
     if len(pooled.index) != data.train_images:
         raise RunError(
-            f"{run.path}: {len(pooled.index)} of {data.train_images} training images were held out by a fold; "
-            "the run folder is damaged"
+            f"{run.path}: {len(pooled.index)} of {data.train_images} training images were held out "
+            "by a fold; the run folder is damaged"
         )
     write_scores(run.path, OUT_OF_FOLD, pooled, data.name)
     folds = {

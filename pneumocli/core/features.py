@@ -76,7 +76,7 @@ def _fill_bank(
             "free some, or set PNEUMOCLI_CACHE to a directory on another disk"
         ) from None
     done = 0
-    for output in run_batches(ready(model), inputs):
+    for output in run_batches(ready(model), inputs, np.arange(len(inputs))):
         bank[done : done + len(output)] = output
         done += len(output)
         listen(Progress(stage, done, len(inputs)))
@@ -93,8 +93,8 @@ class FeatureBatches(keras.utils.PyDataset):
     def __init__(
         self,
         features: Rows,
-        rows: NDArray[np.integer],
-        labels: NDArray[np.integer],
+        rows: NDArray[np.int64],
+        labels: NDArray[np.int64],
         batch_size: int,
         draw_generator: Callable[[int], np.random.Generator] | None = None,
     ) -> None:
@@ -124,6 +124,6 @@ class FeatureBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return -(-len(self._rows) // self._batch_size)
 
-    def __getitem__(self, batch: int) -> tuple[NDArray, NDArray[np.float32]]:
+    def __getitem__(self, batch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         chosen = self._order[batch * self._batch_size : (batch + 1) * self._batch_size]
         return self._features[self._rows[chosen]], self._labels[chosen]

@@ -69,5 +69,3 @@ def read_figures(folder: Path, split: str) -> Figures:
 def choose_best(folds: Mapping[str, Metrics]) -> str:
     """Return the name of the fold with the highest AUC on the images it was not trained on."""
     return max(folds, key=lambda name: folds[name].roc_auc)
-
-

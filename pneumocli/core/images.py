@@ -49,7 +49,9 @@ def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:
     except IsADirectoryError:
         raise ImageError(f"{path} is a directory; name the images in it") from None
     except UnidentifiedImageError:
-        raise ImageError(f"{path} is not an image that can be read; give PNG, JPEG, TIFF, BMP or WebP") from None
+        raise ImageError(
+            f"{path} is not an image that can be read; give PNG, JPEG, TIFF, BMP or WebP"
+        ) from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path} cannot be read as an image ({reason})") from None

@@ -1,7 +1,7 @@
 """Scores from images: batches through a model, logits to probabilities."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -17,7 +17,7 @@ class Rows(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, rows: NDArray[np.integer]) -> NDArray: ...
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[Any]: ...
 
 
 def ready(model: keras.Model) -> keras.Model:
@@ -30,35 +30,38 @@ def ready(model: keras.Model) -> keras.Model:
     return wrapped
 
 
-def run_batches(model: keras.Model, inputs: Rows, batch_size: int = BATCH_SIZE) -> Iterator[NDArray]:
-    """Yield the model's output batch by batch, in the order of the rows.
+def run_batches(
+    model: keras.Model, inputs: Rows, rows: NDArray[np.int64], batch_size: int = BATCH_SIZE
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the model's output for some rows of the inputs, batch by batch, in their order.
 
     The model has one output. The last batch is filled up with repeated rows, whose outputs are
     dropped, so that one shape is compiled; a row's output does not depend on its neighbours.
     """
-    rows = np.arange(len(inputs))
-    batch_size = min(batch_size, len(inputs))
+    batch_size = min(batch_size, len(rows))
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         filled = np.resize(batch, batch_size)
-        yield np.asarray(model.predict_on_batch(inputs[filled]))[: len(batch)]
+        output = np.asarray(model.predict_on_batch(inputs[filled]))
+        yield output[: len(batch)].astype(np.float32, copy=False)
 
 
 def compute_outputs(
     model: keras.Model,
     inputs: Rows,
+    rows: NDArray[np.int64],
     *,
     batch_size: int = BATCH_SIZE,
     stage: str = "scores",
     listen: Listener = ignore,
 ) -> NDArray[np.float32]:
-    """Return the model's output for every row of `inputs`, float32 (N, ...)."""
-    parts: list[NDArray] = []
+    """Return the model's output for some rows of the inputs, float32 (len(rows), ...)."""
+    parts: list[NDArray[np.float32]] = []
     done = 0
-    for output in run_batches(ready(model), inputs, batch_size):
-        parts.append(output.astype(np.float32, copy=False))
+    for output in run_batches(ready(model), inputs, rows, batch_size):
+        parts.append(output)
         done += len(output)
-        listen(Progress(stage, done, len(inputs)))
+        listen(Progress(stage, done, len(rows)))
     return np.concatenate(parts)
 
 
@@ -78,7 +81,12 @@ def compute_member_scores(
     """
     logits = keras.Model(model.inputs, model.output["member_logits"]) if is_ensemble(model) else model
     outputs = compute_outputs(
-        logits, images[..., np.newaxis], batch_size=batch_size, stage=stage, listen=listen
+        logits,
+        images[..., np.newaxis],
+        np.arange(len(images)),
+        batch_size=batch_size,
+        stage=stage,
+        listen=listen,
     )
     return squash_logits(outputs.T)
 

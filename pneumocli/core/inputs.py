@@ -1,12 +1,23 @@
 """From what the user names to what a run works on: the data set and the pretrained weights."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pneumocli.core.audit import identify
 from pneumocli.core.data import Dataset, load_dataset
-from pneumocli.core.fetch import SYNTHETIC, cache_directory, locate_data, locate_weights
+from pneumocli.core.errors import DataError
+from pneumocli.core.fetch import (
+    OFFICIAL_SIZES,
+    SOURCES,
+    cache_directory,
+    fetch_file,
+    locate_data,
+    locate_weights,
+    place_of,
+)
 from pneumocli.core.files import hash_file
 from pneumocli.core.progress import Listener, ignore
 from pneumocli.core.runs import WeightsRecord
@@ -17,9 +28,10 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class DataInput:
-    """A data set, and in a sentence which one it is."""
+    """A data set, the file it was read from (none if it was drawn), and in a sentence which one it is."""
 
     dataset: Dataset
+    path: Path | None
     identity: str
 
 
@@ -43,13 +55,36 @@ def gather_data(
     Raises:
         DataError, DownloadError: there is none, or it is not of the right form.
     """
-    found = locate_data(data, size, cache_directory(), listen, notify)
-    if found == SYNTHETIC:
-        dataset = draw_dataset()
-        return DataInput(dataset, identify(dataset).sentence)
-    assert isinstance(found, Path)
-    dataset = load_dataset(found)
-    return DataInput(dataset, identify(dataset, found).sentence)
+    return read_data(locate_data(data, size, cache_directory(), listen, notify))
+
+
+def fetch_data(
+    size: int, directory: Path, *, listen: Listener = ignore, notify: Notice = lambda line: None
+) -> DataInput:
+    """Return the official file's data, downloaded unless a readable file of its name is there.
+
+    What was imported lies under that name too and is kept; a damaged file is replaced.
+
+    Raises:
+        DataError: there is no official file of that size.
+        DownloadError: it could not be downloaded.
+    """
+    if size not in SOURCES:
+        raise DataError(f"there is no official file of {size} px; choose from: {OFFICIAL_SIZES}")
+    with suppress(DataError):
+        return read_data(place_of(SOURCES[size], directory))
+    return read_data(fetch_file(SOURCES[size], directory, listen, notify))
+
+
+def read_data(source: Path | Literal["synthetic"]) -> DataInput:
+    """Read a data set, or draw it, and name it.
+
+    Raises:
+        DataError: the file is not of the right form.
+    """
+    path = source if isinstance(source, Path) else None
+    dataset = draw_dataset() if path is None else load_dataset(path)
+    return DataInput(dataset, path, identify(dataset, path).sentence)
 
 
 def gather_weights(

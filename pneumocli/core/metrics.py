@@ -76,7 +76,7 @@ def call_labels(y_score: ArrayLike, threshold: float = 0.5) -> NDArray[np.int64]
     return (np.asarray(y_score) >= threshold).astype(np.int64)
 
 
-def average_scores(member_scores: Sequence[ArrayLike] | NDArray) -> NDArray[np.float32]:
+def average_scores(member_scores: ArrayLike) -> NDArray[np.float32]:
     """Return the ensemble's score: the mean of its members' probabilities.
 
     Args:

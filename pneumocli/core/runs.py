@@ -152,7 +152,9 @@ def create_run(runs_dir: Path, record: RunRecord, name: str | None = None) -> Ru
             break
         except FileExistsError:
             if name is not None:
-                raise RunError(f"{path} is there already and is not overwritten; take another --name") from None
+                raise RunError(
+                    f"{path} is there already and is not overwritten; take another --name"
+                ) from None
             number += 1
     write_json(path / CONFIG, record.model_dump(mode="json"))
     return Run(path, record)
@@ -170,7 +172,9 @@ def open_run(path: Path) -> Run:
     try:
         return Run(path, RunRecord.model_validate_json(config.read_bytes()))
     except FileNotFoundError:
-        raise RunError(f"{path} is not a run folder: it has no {CONFIG}; train one with: pneumocli cv") from None
+        raise RunError(
+            f"{path} is not a run folder: it has no {CONFIG}; train one with: pneumocli cv"
+        ) from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -237,7 +241,9 @@ def check_complete(run: Run) -> None:
         )
     for member in run.member_paths():
         if not (member / MODEL).is_file():
-            raise RunError(f"{run.path} has lost {member / MODEL}; train it anew: pneumocli {run.record.kind}")
+            raise RunError(
+                f"{run.path} has lost {member / MODEL}; train it anew: pneumocli {run.record.kind}"
+            )
 
 
 def find_unfinished(runs_dir: Path, record: RunRecord, name: str | None = None) -> Run | None:

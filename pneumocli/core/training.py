@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset, Split, find_originals
 from pneumocli.core.features import FeatureBatches, bank_features
-from pneumocli.core.inference import compute_outputs, squash_logits
+from pneumocli.core.inference import Rows, compute_outputs, squash_logits
 from pneumocli.core.losses import build_focal_loss
 from pneumocli.core.model import BackboneBuilder, Parts, build_parts, build_resnet50, join_classifier
 from pneumocli.core.progress import Listener, Progress, ignore
@@ -152,7 +152,7 @@ def train_classifier(
         material.pixels, config, material.weights, fold=fold, backbone_builder=material.backbone_builder
     )
 
-    def fit(phase: str, model: keras.Model, train: NDArray, val: NDArray, **limits: Any) -> list[dict[str, Any]]:
+    def fit(phase: str, model: keras.Model, train: Rows, val: Rows, **limits: Any) -> list[dict[str, Any]]:
         return _fit_phase(
             model,
             phase,
@@ -169,7 +169,7 @@ def train_classifier(
             loss=build_focal_loss(material.train.labels[rows], config.focal_gamma),
             early_stopping=config.early_stopping,
             report=lambda done, total, facts: listen(
-                Progress(f"{title}, {phase}", done * len(rows), total * len(rows), facts=facts)
+                Progress(f"{title}, {phase}", round(done * len(rows)), total * len(rows), facts=facts)
             ),
             **limits,
         )
@@ -198,11 +198,20 @@ def train_classifier(
 
 
 def score_features(
-    parts: Parts, maps: NDArray[np.float32], *, stage: str = "scores", listen: Listener = ignore
+    parts: Parts,
+    maps: Rows,
+    rows: NDArray[np.int64],
+    *,
+    stage: str = "scores",
+    listen: Listener = ignore,
 ) -> NDArray[np.float32]:
-    """Return the probability of pneumonia for trunk outputs (N, h, w, c), float32 (N,)."""
+    """Return the probability of pneumonia for some rows of the trunk's output (N, h, w, c).
+
+    Returns:
+        float32, one a row of `rows`.
+    """
     behind_cut = keras.Model(parts.tail.inputs, parts.head(parts.tail.output))
-    return squash_logits(compute_outputs(behind_cut, maps, stage=stage, listen=listen)[:, 0])
+    return squash_logits(compute_outputs(behind_cut, maps, rows, stage=stage, listen=listen)[:, 0])
 
 
 def _fit_phase(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from pneumocli.core.progress import Listener, ignore
@@ -40,7 +40,8 @@ class _Bars:
 
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
-        self.stage, self.task = None, None
+        self.stage = ""
+        self.task = TaskID(0)
 
     def __call__(self, step: Step) -> None:
         if step.stage != self.stage:
@@ -51,7 +52,9 @@ class _Bars:
 
 class _AmountColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(_count(task.completed, task.total or 0, task.fields["unit"], task.finished_speed or task.speed))
+        return Text(
+            _count(task.completed, task.total or 0, task.fields["unit"], task.finished_speed or task.speed)
+        )
 
 
 class _FactsColumn(ProgressColumn):

@@ -8,7 +8,7 @@ from rich.table import Table
 from pneumocli.core.audit import Audit
 from pneumocli.core.data import SPLIT_NAMES
 from pneumocli.core.figures import POOLED_NAME, Figures
-from pneumocli.core.metrics import FIGURES, Metrics
+from pneumocli.core.metrics import FIGURES
 
 FIGURE_TITLES = {
     "roc_auc": "AUC-ROC",
@@ -27,7 +27,7 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
     """
     names = list(figures.models) if names is None else list(names)
     n = figures.models[names[0]].n if names else 0
-    title = f"{_mark(figures)}{figures.run}: {figures.split.replace('_', '-')}"
+    title = f"{name_source(figures)}: {figures.split.replace('_', '-')}"
     pooled = figures.models.get(POOLED_NAME)
     images = f"{(pooled.n if pooled else n)} images of {figures.data}"
     main = _start(f"{title}, {images}", ["", *FIGURE_TITLES.values()])
@@ -51,6 +51,11 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
         "called pneumonia where the probability is at least the threshold"
     )
     return [main, counts]
+
+
+def name_source(figures: Figures) -> str:
+    """Return the run's name, marked if drawn images had a part in the figures."""
+    return f"SYNTHETIC {figures.run}" if figures.synthetic else figures.run
 
 
 def tabulate_audit(audit: Audit) -> list[Table]:
@@ -81,11 +86,9 @@ def tabulate_predictions(rows: Iterable[Mapping[str, object]], model: str, synth
 
 
 def _start(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False)
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False
+    )
     for position, column in enumerate(columns):
         table.add_column(column, justify="left" if position == 0 else "right", no_wrap=position > 0)
     return table
-
-
-def _mark(figures: Figures) -> str:
-    return "SYNTHETIC " if figures.synthetic else ""

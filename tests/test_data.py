@@ -1,0 +1,400 @@
+"""Reading, checking and dividing the data set."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pneumocli.core.data import (
+    KEYS,
+    Dataset,
+    Split,
+    draw_subset,
+    find_originals,
+    hash_images,
+    load_dataset,
+    make_folds,
+)
+from pneumocli.core.errors import DataError, PneumoError
+from pneumocli.core.synthetic import draw_dataset
+
+Arrays = dict[str, NDArray]
+
+
+def refuse(path: Path) -> str:
+    """The line that says why a data file is refused."""
+    with pytest.raises(DataError) as caught:
+        load_dataset(path)
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    assert str(path) in line
+    return line
+
+
+def write_members(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def pack_array(array: NDArray, allow_pickle: bool = False) -> bytes:
+    packed = io.BytesIO()
+    np.lib.format.write_array(packed, array, allow_pickle=allow_pickle)
+    return packed.getvalue()
+
+
+def pack_members(arrays: Arrays) -> dict[str, bytes]:
+    return {f"{key}.npy": pack_array(array) for key, array in arrays.items()}
+
+
+def test_file_reads_back_what_was_written(data_file: Path, small_dataset: Dataset) -> None:
+    dataset = load_dataset(data_file)
+    assert dataset.name == "small.npz"
+    assert not dataset.synthetic
+    assert dataset.pixels == 28
+    for name, split in dataset.splits.items():
+        np.testing.assert_array_equal(split.images, small_dataset.splits[name].images)
+        np.testing.assert_array_equal(split.labels, small_dataset.splits[name].labels)
+        assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
+        assert split.labels.shape == (len(split),)
+        assert split.class_counts() == ((split.labels == 0).sum(), (split.labels == 1).sum())
+    assert dataset.digest() == small_dataset.digest()
+
+
+@pytest.mark.parametrize("change", [np.ravel, np.int32, np.int64, np.asfortranarray, np.asarray])
+def test_labels_of_any_whole_number_type_in_a_row_or_a_column(
+    data_arrays: Arrays, small_dataset: Dataset, tmp_path: Path, change: Callable[[NDArray], NDArray]
+) -> None:
+    labels = {key: change(array) for key, array in data_arrays.items() if key.endswith("labels")}
+    np.savez(tmp_path / "a.npz", **{**data_arrays, **labels})
+    assert load_dataset(tmp_path / "a.npz").digest() == small_dataset.digest()
+
+
+def test_further_arrays_are_passed_over(data_arrays: Arrays, small_dataset: Dataset, tmp_path: Path) -> None:
+    members = pack_members(data_arrays) | {
+        "notes.npy": pack_array(np.array([{}]), allow_pickle=True),
+        "README.txt": b"notes",
+    }
+    dataset = load_dataset(write_members(tmp_path / "a.npz", members))
+    assert dataset.digest() == small_dataset.digest()
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    assert "does not exist" in refuse(tmp_path / "none.npz")
+
+
+def test_directory(tmp_path: Path) -> None:
+    assert "directory" in refuse(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"P",
+        b"PK\x03\x04",
+        b"PK\x05\x06" + bytes(18),
+        b"\x93NUMPY",
+        b"image,label\n1,0\n",
+        "Röntgen\r\nÄ\x00\n".encode("utf-16"),
+        bytes(1000),
+        b"\x80\x04\x95pickle?",
+    ],
+    ids=["empty", "letter", "zip-start", "empty-zip", "npy-start", "text", "utf-16", "zeros", "pickle"],
+)
+def test_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "bad.npz"
+    path.write_bytes(content)
+    refuse(path)
+
+
+def test_single_array_under_the_name_of_an_archive(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npz"
+    path.write_bytes(pack_array(np.zeros((3, 28, 28), np.uint8)))
+    assert "single array" in refuse(path)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.5, 0.9, 0.999])
+def test_file_cut_off(data_file: Path, share: float) -> None:
+    content = data_file.read_bytes()
+    data_file.write_bytes(content[: int(share * len(content))])
+    assert "cut off" in refuse(data_file)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damage_anywhere_is_refused_or_harmless(data_file: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    whole = data_file.read_bytes()
+    for _ in range(100):
+        content = bytearray(whole)
+        for place in rng.integers(len(content), size=3):
+            content[place] = rng.integers(256)
+        data_file.write_bytes(content)
+        try:
+            load_dataset(data_file)
+        except DataError as error:
+            assert len(str(error).splitlines()) == 1
+
+
+def break_header(array: NDArray, old: bytes, new: bytes) -> bytes:
+    packed = pack_array(array)
+    assert old in packed
+    return packed.replace(old, new.ljust(len(old)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"(24, 28, 28)", b"(24, 28, 28 "),
+        (b"(24, 28, 28)", b"(24, 28, -1)"),
+        (b"(24, 28, 28)", b"9**9**9**9"),
+        (b"(24, 28, 28), }" + b" " * 14, b"(99999999999999, 28, 28), }"),
+        (b"(24, 28, 28), }" + b" " * 14, b"(999999999999999999, 28, 28),}"),
+        (b"'|u1'", b"'|O8'"),
+        (b"'|u1'", b"b'u1'"),
+        (b"'shape'", b"b'shape"),
+        (b"'descr'", b"0      "),
+        (b"'fortran_order'", b"'other'"),
+    ],
+)
+def test_damaged_header_of_an_array(data_arrays: Arrays, tmp_path: Path, old: bytes, new: bytes) -> None:
+    members = pack_members(data_arrays)
+    members["train_images.npy"] = break_header(data_arrays["train_images"], old, new)
+    refuse(write_members(tmp_path / "bad.npz", members))
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY"])
+def test_entry_that_is_no_array(data_arrays: Arrays, tmp_path: Path, content: bytes) -> None:
+    refuse(write_members(tmp_path / "bad.npz", pack_members(data_arrays) | {"val_images.npy": content}))
+
+
+def test_archive_under_a_password(data_file: Path) -> None:
+    content = bytearray(data_file.read_bytes())
+    for start, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = content.find(start)
+        while place >= 0:
+            content[place + flags] |= 1
+            place = content.find(start, place + 4)
+    data_file.write_bytes(content)
+    refuse(data_file)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_missing_key_is_named(data_arrays: Arrays, tmp_path: Path, key: str) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, **{name: array for name, array in data_arrays.items() if name != key})
+    assert key in refuse(path)
+
+
+def test_archive_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez(path, x=np.arange(3))
+    assert "not PneumoniaMNIST" in refuse(path)
+
+
+WRONG_ARRAYS: dict[str, tuple[str, Callable[[NDArray], NDArray]]] = {
+    "float images": ("images", lambda a: a / np.float32(255)),
+    "signed images": ("images", lambda a: a.astype(np.int8)),
+    "wide images": ("images", lambda a: a.astype(np.int64)),
+    "colour images": ("images", lambda a: np.repeat(a[..., None], 3, -1)),
+    "flat images": ("images", lambda a: a.reshape(len(a), -1)),
+    "oblong images": ("images", lambda a: a[:, :, :20]),
+    "no pixels": ("images", lambda a: a[:, :0, :0]),
+    "no images": ("images", lambda a: a[:0]),
+    "fewer images": ("images", lambda a: a[:-1]),
+    "one image": ("images", lambda a: a[0]),
+    "other size": ("images", lambda a: a[:, :20, :20]),
+    "text images": ("images", lambda a: a.astype("S3")),
+    "fewer labels": ("labels", lambda a: a[:-1]),
+    "no labels": ("labels", lambda a: a[:0]),
+    "one-hot labels": ("labels", lambda a: np.hstack([1 - a, a])),
+    "lying labels": ("labels", lambda a: a.T),
+    "float labels": ("labels", lambda a: a.astype(np.float64)),
+    "true labels": ("labels", lambda a: a.astype(bool)),
+    "text labels": ("labels", lambda a: np.where(a == 1, "pneumonia", "normal")),
+    "labels 1 and 2": ("labels", lambda a: a + 1),
+    "negative labels": ("labels", lambda a: -a.astype(np.int64)),
+    "label 255": ("labels", lambda a: a * 255),
+    "only normal": ("labels", np.zeros_like),
+    "only pneumonia": ("labels", np.ones_like),
+}
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize("case", WRONG_ARRAYS)
+def test_wrong_array_is_named(data_arrays: Arrays, tmp_path: Path, split: str, case: str) -> None:
+    part, change = WRONG_ARRAYS[case]
+    key = f"{split}_{part}"
+    path = tmp_path / "bad.npz"
+    np.savez(path, **{**data_arrays, key: change(data_arrays[key])})
+    assert split in refuse(path)
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[Path], None], tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("as_archive", [True, False])
+def test_pickled_objects_are_refused_and_not_run(
+    data_arrays: Arrays, tmp_path: Path, as_archive: bool
+) -> None:
+    sprung = tmp_path / "sprung"
+    packed = pack_array(np.array([Trap(sprung)]), allow_pickle=True)
+    np.load(io.BytesIO(packed), allow_pickle=True)
+    assert sprung.exists(), "the trap works"
+    sprung.unlink()
+    path = tmp_path / "bad.npz"
+    if as_archive:
+        write_members(path, pack_members(data_arrays) | {"train_images.npy": packed})
+    else:
+        path.write_bytes(packed)
+    refuse(path)
+    assert not sprung.exists()
+
+
+def test_digest_follows_every_pixel_label_and_place(small_dataset: Dataset) -> None:
+    split = small_dataset.train
+    pixel, label = split.images.copy(), split.labels.copy()
+    pixel[3, 5, 7] ^= 1
+    label[3] ^= 1
+    swapped = np.r_[1, 0, 2 : len(split)]
+    assert split.labels[0] != split.labels[1] or (split.images[0] != split.images[1]).any()
+    changed = [
+        Split(pixel, split.labels),
+        Split(split.images, label),
+        split.take(swapped),
+        split.take(np.arange(len(split) - 1)),
+        Split(split.images.reshape(len(split), 14, 56), split.labels),
+    ]
+    assert len({split.digest(), *(other.digest() for other in changed)}) == 1 + len(changed)
+    assert split.take(np.arange(len(split))).digest() == split.digest()
+
+
+def test_digest_does_not_follow_the_memory_layout(small_dataset: Dataset) -> None:
+    split = small_dataset.train
+    other = Split(np.asfortranarray(split.images), split.labels.astype(np.int8).astype(np.int64))
+    assert other.digest() == split.digest()
+
+
+def test_digest_of_a_data_set_tells_its_splits_apart(small_dataset: Dataset) -> None:
+    splits = dict(small_dataset.splits)
+    swapped = Dataset("x", {**splits, "val": splits["test"], "test": splits["val"]})
+    renamed = Dataset("another name", splits)
+    assert swapped.digest() != small_dataset.digest()
+    assert renamed.digest() == small_dataset.digest()
+
+
+def draw_labels(normal: int, sick: int, seed: int = 0) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).permutation(np.repeat([0, 1], [normal, sick]))
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+@pytest.mark.parametrize("counts", [(5, 5), (7, 31), (40, 9), (101, 202)])
+def test_folds_hold_out_every_row_once_and_keep_the_classes_shares(folds: int, counts: tuple[int, int]) -> None:
+    labels = draw_labels(*counts)
+    made = make_folds(labels, folds, seed=0)
+    assert len(made) == folds
+    held_out = np.concatenate([rows for _, rows in made])
+    assert sorted(held_out.tolist()) == list(range(len(labels)))
+    for train, rows in made:
+        assert not set(train) & set(rows)
+        assert sorted([*train, *rows]) == list(range(len(labels)))
+        assert (np.diff(train) > 0).all()
+        assert (np.diff(rows) > 0).all()
+        for label, count in enumerate(counts):
+            assert abs((labels[rows] == label).sum() - count / folds) < 1
+
+
+def test_folds_follow_the_seed_alone() -> None:
+    labels = draw_labels(20, 40)
+    first, again, other = (make_folds(labels, 3, seed) for seed in (0, 0, 1))
+    for (train, held_out), (train_again, held_out_again) in zip(first, again, strict=True):
+        np.testing.assert_array_equal(train, train_again)
+        np.testing.assert_array_equal(held_out, held_out_again)
+    assert any((mine != theirs).any() for (_, mine), (_, theirs) in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1, 6, 100])
+def test_folds_that_cannot_be_made(folds: int) -> None:
+    with pytest.raises(DataError, match=rf"^{folds} folds .* at most 5"):
+        make_folds(draw_labels(5, 30), folds, seed=0)
+
+
+@pytest.mark.parametrize("images", [4, 5, 8, 11, 17, 20, 21, 22, 23, 24, 1000])
+def test_subset_keeps_the_classes_shares(small_dataset: Dataset, images: int) -> None:
+    train = small_dataset.train
+    subset = draw_subset(small_dataset, images, seed=0)
+    kept = min(images, len(train))
+    assert len(subset.train) == kept
+    for count, whole in zip(subset.train.class_counts(), train.class_counts(), strict=True):
+        assert abs(count - kept * whole / len(train)) < 1
+    rows = {image.tobytes(): row for row, image in enumerate(train.images)}
+    chosen = [rows[image.tobytes()] for image in subset.train.images]
+    assert chosen == sorted(set(chosen))
+    np.testing.assert_array_equal(subset.train.labels, train.labels[chosen])
+    for name in ("val", "test"):
+        assert subset.splits[name].digest() == small_dataset.splits[name].digest()
+
+
+def test_subset_follows_the_seed_alone(small_dataset: Dataset) -> None:
+    digests = [draw_subset(small_dataset, 12, seed).digest() for seed in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+    assert small_dataset.digest() == draw_dataset(train=24, val=12, test=12).digest()
+
+
+@pytest.mark.parametrize("images", [0, 1, 4, 19, 20, 21, 38, 39, 40])
+def test_subset_of_any_size_has_both_classes_or_is_refused(images: int) -> None:
+    labels = draw_labels(1, 39)
+    split = Split(np.arange(40, dtype=np.uint8).repeat(4).reshape(40, 2, 2), labels)
+    dataset = Dataset("x", {"train": split, "val": split, "test": split})
+    try:
+        subset = draw_subset(dataset, images, seed=0)
+    except DataError as error:
+        assert "class" in str(error)
+    else:
+        assert len(subset.train) == images
+        assert min(subset.train.class_counts()) > 0
+
+
+def test_originals_are_rows_without_a_copy_in_the_other_split() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
+    images[4, -1, -1] = 0
+    near = images[4:5].copy()
+    near[0, -1, -1] = 1
+    split = Split(np.concatenate([images, near, images[:1]]), np.zeros(11, np.int64))
+    other = Split(images[[0, 2, 4]], np.ones(3, np.int64))
+    assert find_originals(split, other).tolist() == [1, 3, 5, 6, 7, 8, 9]
+    assert find_originals(other, split).tolist() == []
+
+
+def test_image_hashes_are_equal_only_for_equal_images() -> None:
+    images = np.zeros((300, 4, 4), np.uint8)
+    images.reshape(300, 16)[np.arange(255), np.arange(255) % 16] = np.arange(1, 256)
+    found = hash_images(images)
+    assert len(set(found.tolist())) == len({image.tobytes() for image in images}) == 256
+
+
+def test_errors_are_the_kind_that_is_shown_as_one_line() -> None:
+    assert issubclass(DataError, PneumoError)
+
+
+def test_real_data_has_the_published_counts(real_data: Path) -> None:
+    dataset = load_dataset(real_data)
+    assert {name: split.class_counts() for name, split in dataset.splits.items()} == {
+        "train": (1214, 3494),
+        "val": (135, 389),
+        "test": (234, 390),
+    }
+    assert len(find_originals(dataset.val, dataset.train)) == 524 - 8
+    assert len(find_originals(dataset.test, dataset.train)) == 624

@@ -1,0 +1,404 @@
+"""The network: what goes in, where it is cut, what trains, and what a saved file gives back."""
+
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pneumocli.core.config import TrainConfig
+from pneumocli.core.errors import WeightsError
+from pneumocli.core.inference import compute_member_scores, compute_outputs, is_ensemble
+from pneumocli.core.metrics import average_scores
+from pneumocli.core.model import (
+    BackboneBuilder,
+    Parts,
+    build_parts,
+    build_resnet50,
+    find_cut,
+    join_classifier,
+    join_ensemble,
+    split_classifier,
+)
+
+SMALL = TrainConfig(image_size=32, head_units=16, tune_layers=6)
+
+
+@pytest.fixture(scope="module")
+def resnet50() -> keras.Model:
+    return build_resnet50(32, None)
+
+
+@pytest.fixture(scope="module")
+def images() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (7, 28, 28, 1), dtype=np.uint8)
+
+
+def change(config: TrainConfig, **changes: object) -> TrainConfig:
+    return config.model_copy(update=changes)
+
+
+def shake(model: keras.Model, seed: int) -> None:
+    """Move every weight a little, as training does."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([array + rng.uniform(0, 0.1, array.shape) for array in model.get_weights()])
+
+
+def same_weights(one: keras.Model, other: keras.Model) -> bool:
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
+
+
+def build_bare(image_size: int, weights: Path | None) -> keras.Model:
+    """A backbone that passes its input on, so that the trunk's output is what the network is fed."""
+    image = keras.Input((image_size, image_size, 3))
+    return keras.Model(image, keras.layers.Activation("linear")(image))
+
+
+def feed(images: NDArray[np.uint8], image_size: int) -> NDArray[np.float32]:
+    config = TrainConfig(image_size=image_size, head_units=1, tune_layers=0)
+    trunk = build_parts(images.shape[1], config, None, backbone_builder=build_bare).trunk
+    return compute_outputs(trunk, images)
+
+
+@pytest.mark.parametrize(("pixels", "image_size"), [(28, 28), (28, 56), (28, 96), (64, 64), (64, 40)])
+def test_network_is_fed_what_its_weights_were_trained_on(pixels: int, image_size: int) -> None:
+    grey = np.random.default_rng(1).integers(0, 256, (3, pixels, pixels, 1), dtype=np.uint8)
+    if image_size < 32:
+        image_size = 32
+    enlarged = keras.ops.convert_to_numpy(
+        keras.ops.image.resize(grey.astype(np.float32), (image_size, image_size), "bilinear")
+    )
+    expected = keras.applications.resnet50.preprocess_input(np.repeat(enlarged, 3, axis=-1))
+    np.testing.assert_array_equal(feed(grey, image_size), expected)
+
+
+def test_enlarging_is_bilinear() -> None:
+    grey = np.random.default_rng(2).integers(0, 256, (1, 28, 28, 1), dtype=np.uint8)
+    by_pillow = Image.fromarray(grey[0, :, :, 0].astype(np.float32)).resize((84, 84), Image.Resampling.BILINEAR)
+    blue = feed(grey, 84)[0, :, :, 0] + 103.939
+    np.testing.assert_allclose(blue, np.asarray(by_pillow), atol=1e-3)
+
+
+def test_pixels_are_neither_divided_nor_clipped() -> None:
+    black, white = (feed(np.full((1, 28, 28, 1), level, np.uint8), 32) for level in (0, 255))
+    np.testing.assert_allclose(white - black, 255, rtol=1e-6)
+    np.testing.assert_allclose(black[0, 0, 0], [-103.939, -116.779, -123.68], rtol=1e-6)
+
+
+def read_sources(backbone: keras.Model) -> list[set[int]]:
+    """For each layer the positions of the layers it takes its input from, read from the saved form."""
+    layers = backbone.get_config()["layers"]
+    position = {layer["config"]["name"]: number for number, layer in enumerate(layers)}
+    named = [re.findall(r'"keras_history": \["(\w+)"', json.dumps(layer["inbound_nodes"])) for layer in layers]
+    assert [layer.name for layer in backbone.layers] == list(position)
+    return [{position[name] for name in names} for names in named]
+
+
+def reach(sources: list[set[int]], without: int) -> set[int]:
+    """The layers that the input reaches when one layer is taken out."""
+    reached = {0} - {without}
+    for layer, origin in enumerate(sources):
+        if origin & reached and layer != without:
+            reached.add(layer)
+    return reached
+
+
+def find_cuts_by_definition(backbone: keras.Model) -> list[int]:
+    """The layers behind which everything hangs on them alone."""
+    sources = read_sources(backbone)
+    return [
+        layer for layer in range(len(sources)) if not any(later > layer for later in reach(sources, layer))
+    ]
+
+
+def check_every_cut(backbone: keras.Model) -> None:
+    cuts = find_cuts_by_definition(backbone)
+    size = len(backbone.layers)
+    for tune_layers in [*range(size + 2), 10 * size]:
+        frozen = range(max(size - tune_layers, 1))
+        assert find_cut(backbone, tune_layers) == max(set(cuts) & set(frozen)), tune_layers
+
+
+def test_cut_is_the_last_one_before_the_layers_that_train(
+    resnet50: keras.Model, tiny_backbone: BackboneBuilder
+) -> None:
+    check_every_cut(resnet50)
+    check_every_cut(tiny_backbone(32, None))
+
+
+@pytest.mark.parametrize(
+    ("tune_layers", "name"),
+    [
+        (0, "conv5_block3_out"),
+        (10, "conv5_block2_out"),
+        (40, "conv4_block5_out"),
+        (43, "conv4_block5_add"),
+        (44, "conv4_block4_out"),
+        (175, "input_layer"),
+    ],
+)
+def test_cut_of_resnet50_by_name(resnet50: keras.Model, tune_layers: int, name: str) -> None:
+    assert len(resnet50.layers) == 175
+    assert re.sub(r"_\d+$", "", resnet50.layers[find_cut(resnet50, tune_layers)].name) == name
+
+
+def list_trainable(layers: Iterable[keras.layers.Layer]) -> set[str]:
+    return {layer.name for layer in layers if layer.trainable_weights}
+
+
+@pytest.mark.parametrize("tune_layers", [0, 1, 2, 3, 5, 6, 7, 11, 12, 100])
+def test_the_last_layers_train_but_batch_normalization_never(
+    tiny_backbone: BackboneBuilder, tune_layers: int
+) -> None:
+    parts = build_parts(28, change(SMALL, tune_layers=tune_layers), None, backbone_builder=tiny_backbone)
+    last = tiny_backbone(32, None).layers[-tune_layers:] if tune_layers else []
+    expected = {layer.name for layer in last if layer.weights and not layer.name.endswith("bn")}
+    assert not parts.trunk.trainable_weights
+    assert list_trainable(parts.tail.layers) == expected
+    assert len(parts.head.trainable_weights) == 4
+    count = sum(len(part.weights) for part in (parts.trunk, parts.tail))
+    assert count == len(tiny_backbone(32, None).weights)
+
+
+def test_forty_layers_of_resnet50_train_without_their_normalization() -> None:
+    parts = build_parts(28, TrainConfig(image_size=32), None)
+    assert not parts.trunk.trainable_weights
+    names = list_trainable(parts.tail.layers)
+    assert names == {
+        "conv4_block6_2_conv",
+        "conv4_block6_3_conv",
+        "conv5_block1_0_conv",
+        *(f"conv5_block{block}_{number}_conv" for block in (1, 2, 3) for number in (1, 2, 3)),
+    }
+    assert parts.trunk.output_shape == (None, 2, 2, 1024)
+    assert parts.tail.output_shape == (None, 2048)
+
+
+@pytest.mark.parametrize("tune_layers", [0, 1, 4, 6, 12])
+def test_whole_is_its_parts_one_after_the_other(
+    tiny_backbone: BackboneBuilder, images: NDArray[np.uint8], tune_layers: int
+) -> None:
+    parts = build_parts(28, change(SMALL, tune_layers=tune_layers), None, backbone_builder=tiny_backbone)
+    pooled = compute_outputs(parts.tail, compute_outputs(parts.trunk, images))
+    assert pooled.shape == (len(images), 8)
+    logits = compute_outputs(join_classifier(parts), images)
+    assert logits.shape == (len(images), 1)
+    assert logits.std() > 0
+    np.testing.assert_array_equal(logits, compute_outputs(parts.head, pooled))
+
+
+def test_cutting_does_not_change_the_backbone(
+    tiny_backbone: BackboneBuilder, images: NDArray[np.uint8]
+) -> None:
+    whole = tiny_backbone(32, None)
+    fed = feed(images, 32)
+    pooled = compute_outputs(whole, fed).mean((1, 2))
+    for tune_layers in (0, 3, 4, 6, 12):
+        parts = build_parts(28, change(SMALL, tune_layers=tune_layers), None, backbone_builder=tiny_backbone)
+        ours = compute_outputs(parts.tail, compute_outputs(parts.trunk, images))
+        np.testing.assert_allclose(ours, pooled, rtol=1e-5, atol=1e-6)
+
+
+def list_modules(path: Path) -> set[str]:
+    with zipfile.ZipFile(path) as archive:
+        text = archive.read("config.json").decode()
+    assert not re.findall(r'"registered_name": "(?!Functional")', text)
+    return set(re.findall(r'"module": "([\w.]+)"', text))
+
+
+def test_saved_classifier_gives_the_same_logits_with_keras_alone(
+    tiny_backbone: BackboneBuilder, images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    parts = build_parts(28, change(SMALL, dropout=0.5), None, backbone_builder=tiny_backbone)
+    classifier = join_classifier(parts)
+    logits = compute_outputs(classifier, images)
+    classifier.save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras", safe_mode=True)
+    np.testing.assert_array_equal(compute_outputs(loaded, images), logits)
+    np.testing.assert_array_equal(loaded.predict(images[:, :, :, 0:1], verbose=0), logits)
+    assert all(module.startswith("keras") for module in list_modules(tmp_path / "a.keras"))
+    assert (loaded.input.dtype, loaded.input.shape) == ("uint8", (None, 28, 28, 1))
+    again = split_classifier(loaded)
+    np.testing.assert_array_equal(compute_outputs(join_classifier(again), images), logits)
+
+
+def test_parts_share_the_weights_of_the_whole(
+    tiny_backbone: BackboneBuilder, images: NDArray[np.uint8]
+) -> None:
+    classifier = join_classifier(build_parts(28, SMALL, None, backbone_builder=tiny_backbone))
+    before = compute_outputs(classifier, images)
+    shake(split_classifier(classifier).head, seed=0)
+    assert (compute_outputs(classifier, images) != before).any()
+
+
+def test_model_of_other_making_cannot_be_split() -> None:
+    with pytest.raises(ValueError, match="trunk"):
+        split_classifier(build_bare(32, None))
+
+
+def test_head_is_drawn_from_seed_and_fold(tiny_backbone: BackboneBuilder) -> None:
+    def draw_head(seed: int, fold: int) -> bytes:
+        config = change(SMALL, seed=seed, dropout=0.1)
+        head = build_parts(28, config, None, fold=fold, backbone_builder=tiny_backbone).head
+        hidden, _, logit, _ = head.get_weights()
+        return bytes(hidden.tobytes() + logit.tobytes())
+
+    drawn = {(seed, fold): draw_head(seed, fold) for seed in (0, 1) for fold in (0, 1, 2)}
+    assert len(set(drawn.values())) == 6
+    keras.utils.set_random_seed(99)
+    assert draw_head(0, 1) == drawn[0, 1]
+
+
+def test_head_has_one_hidden_layer_of_the_asked_width(tiny_backbone: BackboneBuilder) -> None:
+    head = build_parts(28, change(SMALL, head_units=5), None, backbone_builder=tiny_backbone).head
+    assert [array.shape for array in head.get_weights()] == [(8, 5), (5,), (5, 1), (1,)]
+    pooled = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
+    hidden, bias, logit, offset = head.get_weights()
+    expected = np.maximum(pooled @ hidden + bias, 0) @ logit + offset
+    np.testing.assert_allclose(head.predict(pooled, verbose=0), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dropout_acts_in_training_only(tiny_backbone: BackboneBuilder) -> None:
+    config = change(SMALL, dropout=0.5)
+    head = build_parts(28, config, None, backbone_builder=tiny_backbone).head
+    pooled = np.ones((64, 8), np.float32)
+    assert np.ptp(keras.ops.convert_to_numpy(head(pooled, training=False))) < 1e-6
+    assert np.ptp(keras.ops.convert_to_numpy(head(pooled, training=True))) > 1e-3
+
+
+def test_random_backbone_follows_the_seed_and_not_the_fold() -> None:
+    config = TrainConfig(image_size=32, head_units=1, tune_layers=0)
+    first = build_parts(28, config, None, fold=0).trunk
+    assert same_weights(first, build_parts(28, config, None, fold=1).trunk)
+    assert not same_weights(first, build_parts(28, change(config, seed=1), None, fold=0).trunk)
+
+
+@pytest.fixture(scope="module")
+def members(tiny_backbone: BackboneBuilder) -> list[Parts]:
+    made = [build_parts(28, SMALL, None, fold=fold, backbone_builder=tiny_backbone) for fold in range(3)]
+    for number, parts in enumerate(made):
+        shake(parts.tail, seed=number)
+        shake(parts.head, seed=number)
+    return made
+
+
+def check_ensemble(ensemble: keras.Model, members: list[Parts], images: NDArray[np.uint8]) -> None:
+    outputs = ensemble.predict(images, verbose=0)
+    own = [compute_outputs(join_classifier(parts), images) for parts in members]
+    np.testing.assert_array_equal(outputs["member_logits"], np.hstack(own))
+    probabilities = 1 / (1 + np.exp(-np.hstack(own).astype(np.float64)))
+    assert probabilities.std(axis=1).min() > 1e-4, "the members differ"
+    np.testing.assert_allclose(outputs["probability"], probabilities.mean(axis=1, keepdims=True), atol=1e-6)
+    member_scores = compute_member_scores(ensemble, images[..., 0])
+    np.testing.assert_allclose(member_scores, probabilities.T, atol=1e-6)
+    np.testing.assert_allclose(average_scores(member_scores), outputs["probability"][:, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_ensemble_answers_as_its_members_do(
+    members: list[Parts], images: NDArray[np.uint8], tmp_path: Path, size: int
+) -> None:
+    ensemble = join_ensemble(members[:size])
+    assert is_ensemble(ensemble)
+    check_ensemble(ensemble, members[:size], images)
+    ensemble.save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras", safe_mode=True)
+    assert is_ensemble(loaded)
+    check_ensemble(loaded, members[:size], images)
+    assert all(module.startswith("keras") for module in list_modules(tmp_path / "a.keras"))
+
+
+def test_ensemble_holds_the_trunk_once(members: list[Parts]) -> None:
+    own = sum(parts.tail.count_params() + parts.head.count_params() for parts in members)
+    assert join_ensemble(members).count_params() == members[0].trunk.count_params() + own
+
+
+def test_single_classifier_is_no_ensemble(members: list[Parts]) -> None:
+    assert not is_ensemble(join_classifier(members[0]))
+
+
+def move_trunk(parts: Parts) -> Parts:
+    shake(parts.trunk, seed=7)
+    return parts
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda tiny: move_trunk(build_parts(28, SMALL, None, backbone_builder=tiny)),
+        lambda tiny: build_parts(28, change(SMALL, tune_layers=1), None, backbone_builder=tiny),
+        lambda tiny: build_parts(28, change(SMALL, image_size=64), None, backbone_builder=tiny),
+        lambda tiny: build_parts(32, SMALL, None, backbone_builder=tiny),
+    ],
+    ids=["weights", "cut", "image size", "pixels"],
+)
+def test_ensemble_refuses_members_of_another_trunk(
+    members: list[Parts], tiny_backbone: BackboneBuilder, make: Callable[[BackboneBuilder], Parts]
+) -> None:
+    with pytest.raises(ValueError, match="trunks differ"):
+        join_ensemble([members[0], make(tiny_backbone)])
+
+
+def test_ensemble_refuses_a_cut_before_and_behind_an_activation(tiny_backbone: BackboneBuilder) -> None:
+    before, behind = (
+        build_parts(28, change(SMALL, tune_layers=number), None, backbone_builder=tiny_backbone)
+        for number in (4, 3)
+    )
+    assert before.trunk.output_shape == behind.trunk.output_shape
+    with pytest.raises(ValueError, match="trunks differ"):
+        join_ensemble([before, behind])
+
+
+def save_other_network(path: Path, tiny_backbone: BackboneBuilder) -> None:
+    model = tiny_backbone(32, None)
+    if path.name.endswith(".weights.h5"):
+        model.save_weights(path)
+    else:
+        model.save(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["random.h5", "empty.h5", "other.h5", "other.weights.h5", "other.keras", "cut.h5", "none.h5", "folder.h5"],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_weights_of_another_network_are_refused_in_one_line(
+    tmp_path: Path, tiny_backbone: BackboneBuilder, name: str
+) -> None:
+    path = tmp_path / name
+    kind = name.split(".")[0]
+    if kind == "random":
+        path.write_bytes(np.random.default_rng(0).bytes(5000))
+    elif kind == "empty":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    elif kind in ("other", "cut"):
+        save_other_network(path, tiny_backbone)
+    if kind == "cut":
+        path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(WeightsError) as caught:
+        build_resnet50(32, path)
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    assert str(path) in line
+    assert "--weights" in line
+
+
+@pytest.mark.slow
+def test_real_weights_load_and_answer_in_caffe_scaling(real_weights: Path) -> None:
+    config = TrainConfig(image_size=64, tune_layers=40, head_units=8)
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1), dtype=np.uint8)
+    maps = compute_outputs(build_parts(28, config, real_weights).trunk, images)
+    assert np.isfinite(maps).all()
+    assert (maps >= 0).all()
+    assert 0 < (maps > 0).mean() < 1
+    again = build_parts(28, change(config, seed=5), real_weights).trunk
+    np.testing.assert_array_equal(compute_outputs(again, images), maps)
