@@ -42,6 +42,7 @@ app = typer.Typer(
     name="pneumocli",
     cls=_Commands,
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
     help=f"Pneumonia on chest X-rays: ResNet-50, cross-validated and joined. {DISCLAIMER}",
 )

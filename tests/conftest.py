@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -48,9 +48,9 @@ def small_dataset() -> Dataset:
 
 
 @pytest.fixture(scope="session")
-def data_arrays(small_dataset: Dataset) -> dict[str, np.ndarray]:
+def data_arrays(small_dataset: Dataset) -> dict[str, Any]:
     """The arrays of a data file, as the official one has them."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name, split in small_dataset.splits.items():
         arrays[f"{name}_images"] = split.images
         arrays[f"{name}_labels"] = split.labels.astype(np.uint8)[:, np.newaxis]
@@ -58,7 +58,7 @@ def data_arrays(small_dataset: Dataset) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def data_file(data_arrays: dict[str, np.ndarray], tmp_path: Path) -> Path:
+def data_file(data_arrays: dict[str, Any], tmp_path: Path) -> Path:
     path = tmp_path / "small.npz"
     np.savez_compressed(path, **data_arrays)
     return path

@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from pneumocli.core.data import (
 from pneumocli.core.errors import DataError, PneumoError
 from pneumocli.core.synthetic import draw_dataset
 
-Arrays = dict[str, NDArray]
+Array = NDArray[Any]
+Arrays = dict[str, Any]
 
 
 def refuse(path: Path) -> str:
@@ -42,7 +44,7 @@ def write_members(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def pack_array(array: NDArray, allow_pickle: bool = False) -> bytes:
+def pack_array(array: Array, allow_pickle: bool = False) -> bytes:
     packed = io.BytesIO()
     np.lib.format.write_array(packed, array, allow_pickle=allow_pickle)
     return packed.getvalue()
@@ -60,7 +62,8 @@ def test_file_reads_back_what_was_written(data_file: Path, small_dataset: Datase
     for name, split in dataset.splits.items():
         np.testing.assert_array_equal(split.images, small_dataset.splits[name].images)
         np.testing.assert_array_equal(split.labels, small_dataset.splits[name].labels)
-        assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int64)
+        assert split.images.dtype == np.uint8
+        assert split.labels.dtype == np.int64
         assert split.labels.shape == (len(split),)
         assert split.class_counts() == ((split.labels == 0).sum(), (split.labels == 1).sum())
     assert dataset.digest() == small_dataset.digest()
@@ -68,7 +71,7 @@ def test_file_reads_back_what_was_written(data_file: Path, small_dataset: Datase
 
 @pytest.mark.parametrize("change", [np.ravel, np.int32, np.int64, np.asfortranarray, np.asarray])
 def test_labels_of_any_whole_number_type_in_a_row_or_a_column(
-    data_arrays: Arrays, small_dataset: Dataset, tmp_path: Path, change: Callable[[NDArray], NDArray]
+    data_arrays: Arrays, small_dataset: Dataset, tmp_path: Path, change: Callable[[Array], Array]
 ) -> None:
     labels = {key: change(array) for key, array in data_arrays.items() if key.endswith("labels")}
     np.savez(tmp_path / "a.npz", **{**data_arrays, **labels})
@@ -141,7 +144,7 @@ def test_damage_anywhere_is_refused_or_harmless(data_file: Path, seed: int) -> N
             assert len(str(error).splitlines()) == 1
 
 
-def break_header(array: NDArray, old: bytes, new: bytes) -> bytes:
+def break_header(array: Array, old: bytes, new: bytes) -> bytes:
     packed = pack_array(array)
     assert old in packed
     return packed.replace(old, new.ljust(len(old)))
@@ -197,7 +200,7 @@ def test_archive_of_something_else(tmp_path: Path) -> None:
     assert "not PneumoniaMNIST" in refuse(path)
 
 
-WRONG_ARRAYS: dict[str, tuple[str, Callable[[NDArray], NDArray]]] = {
+WRONG_ARRAYS: dict[str, tuple[str, Callable[[Array], Array]]] = {
     "float images": ("images", lambda a: a / np.float32(255)),
     "signed images": ("images", lambda a: a.astype(np.int8)),
     "wide images": ("images", lambda a: a.astype(np.int64)),
@@ -301,7 +304,9 @@ def draw_labels(normal: int, sick: int, seed: int = 0) -> NDArray[np.int64]:
 
 @pytest.mark.parametrize("folds", [2, 3, 5])
 @pytest.mark.parametrize("counts", [(5, 5), (7, 31), (40, 9), (101, 202)])
-def test_folds_hold_out_every_row_once_and_keep_the_classes_shares(folds: int, counts: tuple[int, int]) -> None:
+def test_folds_hold_out_every_row_once_and_keep_the_classes_shares(
+    folds: int, counts: tuple[int, int]
+) -> None:
     labels = draw_labels(*counts)
     made = make_folds(labels, folds, seed=0)
     assert len(made) == folds

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_curve_passes_through_the_point_of_every_threshold(threshold: float) -> 
     curve = np.stack(compute_roc(labels, scores), axis=1)
     detours = [
         np.linalg.norm(point - start) + np.linalg.norm(end - point) - np.linalg.norm(end - start)
-        for start, end in zip(curve[:-1], curve[1:], strict=True)
+        for start, end in pairwise(curve)
     ]
     assert min(detours) == pytest.approx(0, abs=1e-9)
 

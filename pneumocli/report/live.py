@@ -24,7 +24,7 @@ def show_progress(quiet: bool = False) -> Iterator[Listener]:
     elif console.is_terminal:
         with Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=6),  # what is left of 80 columns
             _AmountColumn(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             _FactsColumn(),
@@ -90,7 +90,7 @@ class _Lines:
 def _count(done: float, total: float, unit: str, speed: float | None) -> str:
     if unit == "bytes":
         return f"{done / 1e6:.1f}/{total / 1e6:.1f} MB" + (f" {speed / 1e6:.1f} MB/s" if speed else "")
-    return f"{done:.0f}/{total:.0f} {unit}" + (f" {speed:.0f}/s" if speed else "")
+    return f"{done:.0f}/{total:.0f}" + (f" {speed:.0f}/s" if speed else "")
 
 
 def _tell(facts: object) -> str:
@@ -99,7 +99,7 @@ def _tell(facts: object) -> str:
     words = []
     if "epoch" in facts:
         words.append(f"epoch {facts['epoch']:.0f}")
-    for name, shown in (("loss", "loss"), ("val_auc", "val AUC")):
+    for name, shown in (("loss", "loss"), ("val_auc", "AUC")):
         if name in facts:
             words.append(f"{shown} {facts[name]:.4f}")
     return " ".join(words)

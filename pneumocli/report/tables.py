@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.data import SPLIT_NAMES
-from pneumocli.core.figures import POOLED_NAME, Figures
+from pneumocli.core.figures import Figures
 from pneumocli.core.metrics import FIGURES
 
 FIGURE_TITLES = {
@@ -26,18 +27,16 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
         names: which models, in this order; all by default.
     """
     names = list(figures.models) if names is None else list(names)
-    n = figures.models[names[0]].n if names else 0
     title = f"{name_source(figures)}: {figures.split.replace('_', '-')}"
-    pooled = figures.models.get(POOLED_NAME)
-    images = f"{(pooled.n if pooled else n)} images of {figures.data}"
+    images = f"{figures.models[names[-1]].n} images of {figures.data}"
     main = _start(f"{title}, {images}", ["", *FIGURE_TITLES.values()])
     counts = _start("Confusion matrix at the threshold", ["", "images", "threshold", "TN", "FP", "FN", "TP"])
     for name in names:
         metrics = figures.models[name]
         shown = f"{name} (best single)" if name == figures.best_single and len(names) == 2 else name
-        main.add_row(shown, *(f"{getattr(metrics, figure):.4f}" for figure in FIGURES))
+        main.add_row(Text(shown), *(f"{getattr(metrics, figure):.4f}" for figure in FIGURES))
         counts.add_row(
-            shown,
+            Text(shown),
             str(metrics.n),
             f"{metrics.threshold:.3f}",
             *(str(count) for count in (metrics.tn, metrics.fp, metrics.fn, metrics.tp)),
@@ -45,7 +44,7 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
     if figures.folds is not None:
         main.add_section()
         for key, shown in (("mean", "mean of folds"), ("sd", "sd of folds")):
-            main.add_row(shown, *(f"{figures.folds[figure][key]:.4f}" for figure in FIGURES))
+            main.add_row(Text(shown), *(f"{figures.folds[figure][key]:.4f}" for figure in FIGURES))
     counts.caption = (
         "T right, F wrong; N called normal, P called pneumonia\n"
         "called pneumonia where the probability is at least the threshold"
@@ -60,8 +59,7 @@ def name_source(figures: Figures) -> str:
 
 def tabulate_audit(audit: Audit) -> list[Table]:
     """Return a table of the images and exact duplicates of a data set, one split a row."""
-    title = f"{audit.identity.kind}: {audit.pixels} px"
-    table = _start(title, ["split", "images", "normal", "pneumonia", "exact copies"])
+    table = _start(audit.identity.sentence, ["split", "images", "normal", "pneumonia", "exact copies"])
     for name in SPLIT_NAMES:
         split = audit.splits[name]
         table.add_row(name, *map(str, (split.images, split.normal, split.pneumonia, split.surplus)))
@@ -81,13 +79,14 @@ def tabulate_predictions(rows: Iterable[Mapping[str, object]], model: str, synth
     table = _start(f"{mark}Probability of pneumonia by {model}", ["image", "probability", "label"])
     table.columns[0].overflow = "fold"
     for row in rows:
-        table.add_row(str(row["path"]), f"{row['probability']:.4f}", str(row["label"]))
+        # As text: a path may hold what Rich takes for markup.
+        table.add_row(Text(str(row["path"])), f"{row['probability']:.4f}", str(row["label"]))
     return table
 
 
 def _start(title: str, columns: Sequence[str]) -> Table:
     table = Table(
-        title=title, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False
+        title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False
     )
     for position, column in enumerate(columns):
         table.add_column(column, justify="left" if position == 0 else "right", no_wrap=position > 0)

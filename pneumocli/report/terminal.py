@@ -24,7 +24,7 @@ def open_stderr() -> Console:
 def say(line: str, quiet: bool = False) -> None:
     """Write a line of talk on stderr, as it is: paths may hold what Rich takes for markup."""
     if not quiet:
-        open_stderr().print(line, markup=False)
+        open_stderr().print(line, markup=False, emoji=False)
 
 
 def warn_use(synthetic: bool = False) -> None:

@@ -1,0 +1,206 @@
+"""Arrays on disk, named by all that they depend on, shared by runs, and bounded in size.
+
+Each bank is two files: `<name>.npy`, which is mapped into memory and not read into it, and
+`<name>.json` with its key and checksum, written last. What was used longest ago goes first.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from pneumocli.core.errors import PneumoError
+from pneumocli.core.files import write_json
+
+CHUNK = 1 << 24  # bytes a step of the checksum
+ABANDONED_AFTER = 24 * 3600.0  # seconds after which a partial file belongs to nobody
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where banks are kept, and how much they may take together.
+
+    Attributes:
+        directory: the banks' folder.
+        limit: bytes.
+    """
+
+    directory: Path
+    limit: int = 20 * 10**9
+
+
+@dataclass(frozen=True)
+class BankEntry:
+    """One bank in the cache.
+
+    Attributes:
+        name: of its files, without ending.
+        bytes: size on disk.
+        used: seconds since the epoch, of its last use.
+        key: what it depends on.
+    """
+
+    name: str
+    bytes: int
+    used: float
+    key: Mapping[str, Any]
+
+
+def name_bank(key: Mapping[str, Any]) -> str:
+    """Return the name of the bank for a key of plain values: equal keys, equal names."""
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def open_bank(cache: Cache, key: Mapping[str, Any]) -> NDArray[Any] | None:
+    """Return the bank of a key, mapped read-only, if it is there and whole; else None.
+
+    A damaged bank is removed.
+    """
+    data, note = _paths(cache, name_bank(key))
+    try:
+        facts = json.loads(note.read_text(encoding="utf-8"))
+        kept = np.load(data, mmap_mode="r", allow_pickle=False)
+        whole = list(kept.shape) == facts["shape"] and _sum_array(kept) == facts["crc32"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        _remove(cache, name_bank(key))
+        return None
+    os.utime(note)
+    return kept
+
+
+def fill_bank(
+    cache: Cache,
+    key: Mapping[str, Any],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    batches: Iterable[NDArray[Any]],
+) -> NDArray[Any]:
+    """Write a bank batch by batch and return it, mapped read-only.
+
+    Args:
+        shape: of the whole array; the batches are its rows, in order.
+        dtype: of the array on disk.
+
+    Raises:
+        PneumoError: it is larger than the cache may be, or the disk has no room.
+    """
+    name = name_bank(key)
+    data, note = _paths(cache, name)
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    make_room(cache, size)
+    partial = data.with_name(f".{name}.{os.getpid()}.partial")
+    try:
+        bank = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+        _reserve(partial, cache)
+        checksum, done = 0, 0
+        for batch in batches:
+            bank[done : done + len(batch)] = batch
+            checksum = zlib.crc32(np.ascontiguousarray(bank[done : done + len(batch)]), checksum)
+            done += len(batch)
+        bank.flush()
+        del bank
+        os.replace(partial, data)
+        write_json(note, {"shape": list(shape), "crc32": checksum, "bytes": size, "key": dict(key)})
+    finally:
+        partial.unlink(missing_ok=True)
+    return np.load(data, mmap_mode="r", allow_pickle=False)
+
+
+def make_room(cache: Cache, size: int) -> None:
+    """Remove the banks used longest ago until `size` more bytes fit the cache's limit.
+
+    Raises:
+        PneumoError: they never do, or the disk has no room for them.
+    """
+    advice = "raise --cache-limit, use --no-cache, or train on a --subset"
+    if size > cache.limit:
+        raise PneumoError(
+            f"the features need {size / 1e9:.1f} GB, the cache may take {cache.limit / 1e9:.1f} GB; {advice}"
+        )
+    cache.directory.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(cache)
+    entries = sorted(list_banks(cache), key=lambda entry: entry.used)
+    kept = sum(entry.bytes for entry in entries)
+    for entry in entries:
+        if kept + size <= cache.limit:
+            break
+        _remove(cache, entry.name)
+        kept -= entry.bytes
+    free = shutil.disk_usage(cache.directory).free
+    if size > free:
+        raise PneumoError(
+            f"the features need {size / 1e9:.1f} GB, and {cache.directory} has {free / 1e9:.1f} GB free; "
+            "set PNEUMOCLI_CACHE to a directory on another disk, or use --no-cache"
+        )
+
+
+def list_banks(cache: Cache) -> list[BankEntry]:
+    """Return the whole banks of the cache."""
+    entries = []
+    for note in cache.directory.glob("*.json"):
+        try:
+            facts = json.loads(note.read_text(encoding="utf-8"))
+            entries.append(BankEntry(note.stem, int(facts["bytes"]), note.stat().st_mtime, facts["key"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return entries
+
+
+def clear_banks(cache: Cache) -> int:
+    """Remove all banks, and return how many bytes that freed."""
+    entries = list_banks(cache)
+    for entry in entries:
+        _remove(cache, entry.name)
+    return sum(entry.bytes for entry in entries)
+
+
+def _paths(cache: Cache, name: str) -> tuple[Path, Path]:
+    return cache.directory / f"{name}.npy", cache.directory / f"{name}.json"
+
+
+def _remove(cache: Cache, name: str) -> None:
+    # The note first: without it there is no bank. Whoever has mapped the array keeps it.
+    data, note = _paths(cache, name)
+    note.unlink(missing_ok=True)
+    data.unlink(missing_ok=True)
+
+
+def _remove_abandoned(cache: Cache) -> None:
+    for partial in cache.directory.glob(".*.partial"):
+        if time.time() - partial.stat().st_mtime > ABANDONED_AFTER:
+            partial.unlink(missing_ok=True)
+
+
+def _reserve(path: Path, cache: Cache) -> None:
+    # Writing a mapped file on a full disk ends the process; reserved space cannot run out.
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        raise PneumoError(
+            f"{cache.directory} has no room for {path.stat().st_size / 1e9:.1f} GB of features "
+            f"({error.strerror}); set PNEUMOCLI_CACHE to a directory on another disk, or use --no-cache"
+        ) from None
+
+
+def _sum_array(array: NDArray[Any]) -> int:
+    flat = array.reshape(-1).view(np.uint8)
+    checksum = 0
+    for start in range(0, len(flat), CHUNK):
+        checksum = zlib.crc32(flat[start : start + CHUNK], checksum)
+    return checksum

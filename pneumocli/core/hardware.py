@@ -1,0 +1,34 @@
+"""What the machine can do: its processor, its cores, and arithmetic it has natively."""
+
+import os
+import platform
+from pathlib import Path
+
+# Instruction sets with bfloat16 products: x86 as Linux names them, and Arm.
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def read_processor() -> tuple[str, frozenset[str]]:
+    """Return the processor's name and its instruction sets, empty where the system does not tell."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine(), frozenset()
+    facts = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip().lower(), value.strip())
+    model = facts.get("model name") or platform.machine()
+    return model, frozenset((facts.get("flags") or facts.get("features") or "").split())
+
+
+def has_native_bfloat16() -> bool:
+    """Return whether the processor multiplies bfloat16 numbers itself; emulated, they are slower."""
+    return not BFLOAT16_FLAGS.isdisjoint(read_processor()[1])
