@@ -16,6 +16,7 @@ from pneumocli.core.backend import load_backend
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset, Split, make_folds
 from pneumocli.core.errors import PneumoError
+from pneumocli.core.features import FeatureBatches
 from pneumocli.core.files import write_json
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.model import BackboneBuilder, Parts, build_parts
@@ -97,6 +98,7 @@ class Watched:
     before: Parts
     losses: list[Any]
     fits: list[dict[str, Any]]
+    orders: list[list[int]]
     heard: list[Progress]
 
 
@@ -107,7 +109,13 @@ def watched(material: Material, rows: NDArray[np.int64]) -> Watched:
     poisoned = replace(material, train=poison(material.train, held_out), val=poison(material.val, VAL_COPIES))
     losses: list[Any] = []
     fits: list[dict[str, Any]] = []
+    orders: list[list[int]] = []
     heard: list[Progress] = []
+    row_of = {
+        row.tobytes(): number
+        for features in (material.train.pooled, material.train.maps)
+        for number, row in enumerate(features)
+    }
     compile_model, fit_model = keras.Model.compile, keras.Model.fit
 
     def watch_compile(model: keras.Model, *args: Any, **settings: Any) -> None:
@@ -115,16 +123,21 @@ def watched(material: Material, rows: NDArray[np.int64]) -> Watched:
             losses.append(settings["loss"])
         compile_model(model, *args, **settings)
 
-    def watch_fit(model: keras.Model, *args: Any, **settings: Any) -> Any:
+    def watch_fit(model: keras.Model, batches: FeatureBatches, **settings: Any) -> Any:
+        def note_order(epoch: int, logs: object) -> None:
+            seen = np.concatenate([batches[number][0] for number in range(len(batches))])
+            orders.append([row_of[row.tobytes()] for row in seen])
+
         fits.append(settings)
-        return fit_model(model, *args, **settings)
+        note = keras.callbacks.LambdaCallback(on_epoch_begin=note_order)
+        return fit_model(model, batches, **{**settings, "callbacks": [*settings["callbacks"], note]})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.Model, "compile", watch_compile)
         patch.setattr(keras.Model, "fit", watch_fit)
         trained = train_classifier(poisoned, CONFIG, rows, fold=1, title="fold 1", listen=heard.append)
     before = build_parts(28, CONFIG, None, fold=1, backbone_builder=material.backbone_builder)
-    return Watched(trained, before, losses, fits, heard)
+    return Watched(trained, before, losses, fits, orders, heard)
 
 
 def list_changed(before: keras.Model, after: keras.Model) -> set[str]:
@@ -205,6 +218,14 @@ def test_classes_are_weighed_once(watched: Watched) -> None:
 
 def test_keras_does_not_shuffle(watched: Watched) -> None:
     assert [settings["shuffle"] for settings in watched.fits] == [False, False]
+
+
+def test_every_epoch_has_all_rows_of_the_fold_in_an_order_of_its_own(
+    watched: Watched, rows: NDArray[np.int64]
+) -> None:
+    assert len(watched.orders) == CONFIG.head_epochs + CONFIG.tune_epochs
+    assert all(sorted(order) == rows.tolist() for order in watched.orders)
+    assert len({tuple(order) for order in watched.orders}) == len(watched.orders)
 
 
 def test_best_epoch_is_the_one_returned(
@@ -290,6 +311,9 @@ def test_a_second_phase_that_makes_things_worse_is_not_kept(
     assert phases == ["head"] * 2 + ["tune"] * 3, "patience ends both phases"
     kept = find_kept(trained.history)
     assert (kept["phase"], kept["epoch"]) == ("tune", 0)
+    best_of_head, last_of_head = (entry["val_loss"] for entry in trained.history[:2])
+    assert best_of_head < 0.999 * last_of_head
+    assert kept["val_loss"] == pytest.approx(best_of_head, rel=1e-4)
     before = build_parts(28, config, None, backbone_builder=misleading.backbone_builder)
     assert list_changed(before.tail, trained.parts.tail) == set()
     assert len(ends) == 2

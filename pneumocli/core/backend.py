@@ -1,5 +1,6 @@
 """Loading Keras: quietly, and with the threads that a repeatable run needs."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ def load_backend(deterministic: bool = False) -> None:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with _silenced_stderr():
         import keras
+    # A fold's models are compiled anew each time, which tensorflow takes for a mistake.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if deterministic and keras.backend.backend() == "tensorflow":
         _take_one_thread()
 

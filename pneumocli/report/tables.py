@@ -45,10 +45,7 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
         main.add_section()
         for key, shown in (("mean", "mean of folds"), ("sd", "sd of folds")):
             main.add_row(Text(shown), *(f"{figures.folds[figure][key]:.4f}" for figure in FIGURES))
-    counts.caption = (
-        "T right, F wrong; N called normal, P called pneumonia\n"
-        "called pneumonia where the probability is at least the threshold"
-    )
+    counts.caption = "T right, F wrong; N called normal, P pneumonia"
     return [main, counts]
 
 
