@@ -6,8 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from pneumocli.commands.options import (
+    CacheLimit,
     Data,
     Format,
+    KeepCache,
     Name,
     OutputFormat,
     Quiet,
@@ -22,12 +24,17 @@ from pneumocli.commands.options import (
 @takes_settings
 def cv(
     folds: Annotated[int, typer.Option(help="Number of stratified folds, at least 2.")] = 3,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Folds trained side by side; the cores are divided among them.")
+    ] = 1,
     data: Data = None,
     size: Size = 28,
     weights: Weights = None,
     recipe: Recipe = "original",
     runs: Runs = Path("runs"),
     name: Name = None,
+    cache: KeepCache = True,
+    cache_limit: CacheLimit = 20.0,
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
     *,
@@ -41,7 +48,7 @@ def cv(
     from pneumocli.commands.work import open_work, show_training
     from pneumocli.core.scores import OUT_OF_FOLD
 
-    with open_work(data, size, weights, recipe, settings, quiet) as work:
+    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet) as work:
         from pneumocli.core.experiments import cross_validate
 
         run = cross_validate(
@@ -52,6 +59,7 @@ def cv(
             runs_dir=runs,
             cache=work.cache,
             name=name,
+            jobs=jobs,
             listen=work.listen,
             notify=work.notify,
         )

@@ -44,6 +44,13 @@ Weights = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(envvar="PNEUMOCLI_RUNS", help="Where the run folders are.")]
 Name = Annotated[str | None, typer.Option(help="The run's name.", show_default="counts up")]
+KeepCache = Annotated[
+    bool,
+    typer.Option("--cache/--no-cache", help="Keep what the frozen layers compute; the results are the same."),
+]
+CacheLimit = Annotated[
+    float, typer.Option(min=0.0, metavar="GB", help="Most that may be kept; what was used longest ago goes.")
+]
 OutputFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
 Recipe = Annotated[str, typer.Option(help=f"Preset of all settings: {', '.join(RECIPES)}.")]

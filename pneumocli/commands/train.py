@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from pneumocli.commands.options import (
+    CacheLimit,
     Data,
     Format,
+    KeepCache,
     Name,
     OutputFormat,
     Quiet,
@@ -25,6 +27,8 @@ def train(
     recipe: Recipe = "original",
     runs: Runs = Path("runs"),
     name: Name = None,
+    cache: KeepCache = True,
+    cache_limit: CacheLimit = 20.0,
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
     *,
@@ -33,7 +37,7 @@ def train(
     """Train one model on the whole training split; the validation split says when to stop."""
     from pneumocli.commands.work import open_work, show_training
 
-    with open_work(data, size, weights, recipe, settings, quiet) as work:
+    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet) as work:
         from pneumocli.core.experiments import train_single
 
         run = train_single(

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pneumocli.commands.options import Format
 from pneumocli.commands.show import show_figures
+from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig, choose_config
 from pneumocli.core.data import Dataset
 from pneumocli.core.fetch import SYNTHETIC, cache_directory
@@ -26,14 +26,21 @@ class Work:
     data: DataInput
     weights: WeightsInput
     config: TrainConfig
-    cache: Path
+    cache: Cache | None
     listen: Listener
     notify: Notice
 
 
 @contextmanager
 def open_work(
-    data: str | None, size: int, weights: str | None, recipe: str, settings: dict[str, Any], quiet: bool
+    data: str | None,
+    size: int,
+    weights: str | None,
+    recipe: str,
+    settings: dict[str, Any],
+    keep: bool,
+    cache_limit: float,
+    quiet: bool,
 ) -> Iterator[Work]:
     """Check the settings, find data and weights, load Keras, and show progress until the end of the block."""
     config = choose_config(recipe, **settings)
@@ -49,7 +56,13 @@ def open_work(
         from pneumocli.core.backend import load_backend
 
         load_backend(config.deterministic)
-        yield Work(data_input, weights_input, config, cache_directory() / "features", listen, notify)
+        cache = feature_cache(cache_limit) if keep else None
+        yield Work(data_input, weights_input, config, cache, listen, notify)
+
+
+def feature_cache(limit: float) -> Cache:
+    """Return where the frozen layers' outputs are kept, at most `limit` GB of them."""
+    return Cache(cache_directory() / "features", round(limit * 1e9))
 
 
 def show_training(run: Run, split: str, output_format: Format, quiet: bool) -> None:

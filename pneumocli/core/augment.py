@@ -43,7 +43,9 @@ class View:
 def draw_view(rng: np.random.Generator, config: TrainConfig, pixels: int) -> View:
     """Draw a view of an image of `pixels` a side, within the ranges of the settings."""
     area = rng.uniform(config.crop_area, 1.0) * pixels * pixels
-    aspect = math.exp(rng.uniform(*map(math.log, ASPECTS))) if config.crop_area < 1 else 1.0
+    aspect = (
+        math.exp(rng.uniform(math.log(ASPECTS[0]), math.log(ASPECTS[1]))) if config.crop_area < 1 else 1.0
+    )
     width = min(math.sqrt(area * aspect), float(pixels))
     height = min(math.sqrt(area / aspect), float(pixels))
     return View(

@@ -1,4 +1,4 @@
-"""Loading Keras: quietly, and with the threads that a repeatable run needs."""
+"""Loading Keras: quietly, and with the threads that a run is to use."""
 
 import logging
 import os
@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from pneumocli.core.errors import PneumoError
 
 
-def load_backend(deterministic: bool = False) -> None:
+def load_backend(deterministic: bool = False, threads: int | None = None) -> None:
     """Import Keras and its backend without their start-up messages; call before any Keras module.
 
     Args:
         deterministic: one thread and deterministic kernels. Convolution gradients on several
             threads of a CPU add up in changing order and differ in the last bits.
+        threads: how many cores to use; all if None.
 
     Raises:
-        PneumoError: `deterministic`, but this process has already computed with more threads.
+        PneumoError: this process has already computed with other threads.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -24,22 +25,36 @@ def load_backend(deterministic: bool = False) -> None:
         import keras
     # A fold's models are compiled anew each time, which tensorflow takes for a mistake.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    if deterministic and keras.backend.backend() == "tensorflow":
-        _take_one_thread()
+    if keras.backend.backend() == "tensorflow":
+        if deterministic or threads is not None:
+            _take_threads(1 if deterministic else threads)
+        if deterministic:
+            import tensorflow as tf
+
+            tf.config.experimental.enable_op_determinism()
 
 
-def _take_one_thread() -> None:
+def has_gpu() -> bool:
+    """Return whether Keras computes on a GPU; call after `load_backend`."""
+    import keras
+
+    return bool(keras.distribution.list_devices("gpu"))
+
+
+def _take_threads(threads: int | None) -> None:
     import tensorflow as tf
 
+    taken = tf.config.threading
+    if taken.get_intra_op_parallelism_threads() == threads == taken.get_inter_op_parallelism_threads():
+        return  # a worker that does one task after the other
     try:
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        taken.set_intra_op_parallelism_threads(threads)
+        taken.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
         raise PneumoError(
-            "a deterministic run needs one thread, but tensorflow is already running with more; "
+            f"this run is to use {threads} thread(s), but tensorflow is already running with others; "
             "start it in a process of its own"
         ) from None
-    tf.config.experimental.enable_op_determinism()
 
 
 @contextmanager

@@ -69,10 +69,11 @@ def open_bank(cache: Cache, key: Mapping[str, Any]) -> NDArray[Any] | None:
     try:
         facts = json.loads(note.read_text(encoding="utf-8"))
         kept = np.load(data, mmap_mode="r", allow_pickle=False)
-        whole = list(kept.shape) == facts["shape"] and _sum_array(kept) == facts["crc32"]
+        form = [list(kept.shape), str(kept.dtype)]
+        whole = form == [facts["shape"], facts["dtype"]] and _sum_array(kept) == facts["crc32"]
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except Exception:  # numpy promises no list of what a damaged header can raise
         whole = False
     if not whole:
         _remove(cache, name_bank(key))
@@ -108,12 +109,21 @@ def fill_bank(
         checksum, done = 0, 0
         for batch in batches:
             bank[done : done + len(batch)] = batch
-            checksum = zlib.crc32(np.ascontiguousarray(bank[done : done + len(batch)]), checksum)
+            checksum = zlib.crc32(bank[done : done + len(batch)].tobytes(), checksum)
             done += len(batch)
         bank.flush()
         del bank
         os.replace(partial, data)
-        write_json(note, {"shape": list(shape), "crc32": checksum, "bytes": size, "key": dict(key)})
+        write_json(
+            note,
+            {
+                "shape": list(shape),
+                "dtype": str(np.dtype(dtype)),
+                "crc32": checksum,
+                "bytes": size,
+                "key": dict(key),
+            },
+        )
     finally:
         partial.unlink(missing_ok=True)
     return np.load(data, mmap_mode="r", allow_pickle=False)
@@ -199,7 +209,7 @@ def _reserve(path: Path, cache: Cache) -> None:
 
 
 def _sum_array(array: NDArray[Any]) -> int:
-    flat = array.reshape(-1).view(np.uint8)
+    flat = memoryview(array.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
     checksum = 0
     for start in range(0, len(flat), CHUNK):
         checksum = zlib.crc32(flat[start : start + CHUNK], checksum)

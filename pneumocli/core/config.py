@@ -1,10 +1,20 @@
 """Every setting of a run, checked before anything heavy is loaded, and the presets called recipes."""
 
-from typing import Any
+from enum import StrEnum
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pneumocli.core.errors import PneumoError
+
+
+class Precision(StrEnum):
+    """The arithmetic of training. `auto` takes what the machine has natively, else float32."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 class TrainConfig(BaseModel):
@@ -27,8 +37,25 @@ class TrainConfig(BaseModel):
     tune_learning_rate: float = Field(1e-5, gt=0, description="phase 2: Adam's learning rate")
     tune_patience: int = Field(3, ge=1, description="phase 2: epochs without a lower validation loss")
     early_stopping: bool = Field(True, description="keep the epoch of the lowest validation loss")
+    views: int = Field(
+        0, ge=0, description="augmented views of each image, drawn once; 0: the image as it is"
+    )
+    crop_area: float = Field(1.0, gt=0, le=1, description="views: smallest share of the image a crop keeps")
+    flip: bool = Field(False, description="views: left and right exchanged in half of them")
+    brightness: float = Field(0.0, ge=0, le=1, description="views: largest change, as a share of white")
+    contrast: float = Field(0.0, ge=0, lt=1, description="views: largest change of the contrast's factor")
+    precision: Precision = Field(
+        Precision.AUTO, description="of training; scores are always computed in float32"
+    )
     focal_gamma: float = Field(2.0, ge=0, description="focusing parameter of the focal loss")
     deterministic: bool = Field(False, description="one thread: the same scores to the last bit")
+
+    @model_validator(mode="after")
+    def _check_views(self) -> Self:
+        is_augmented = self.crop_area < 1 or self.flip or self.brightness > 0 or self.contrast > 0
+        if is_augmented and not self.views:
+            raise ValueError("crop_area, flip, brightness and contrast need views of at least 1")
+        return self
 
 
 RECIPES: dict[str, TrainConfig] = {

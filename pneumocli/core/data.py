@@ -1,8 +1,6 @@
 """The data set in memory: reading and checking an .npz file, subsets, stratified folds."""
 
 import hashlib
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.errors import DataError
+from pneumocli.core.seeding import derive_generator
 
 NORMAL, PNEUMONIA = 0, 1
 CLASS_NAMES = ("normal", "pneumonia")
@@ -136,7 +135,9 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(
             f"{path} does not exist; get the data with: pneumocli fetch, or try: --data synthetic"
         ) from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} cannot be read as an .npz file ({reason}); "
@@ -145,6 +146,8 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _check_split(path: Path, name: str, images: NDArray[Any], labels: NDArray[Any]) -> Split:
+    if not isinstance(images, np.ndarray) or not isinstance(labels, np.ndarray):
+        raise DataError(f"{path}: {name}_images or {name}_labels is not an array")
     if images.ndim != 3 or images.shape[1] != images.shape[2] or images.dtype != np.uint8:
         raise DataError(
             f"{path}: {name}_images must be uint8 of shape (N, H, H); "
@@ -172,23 +175,19 @@ def draw_subset(dataset: Dataset, images: int, seed: int) -> Dataset:
     """Return a stratified random subset of the training split; val and test stay whole.
 
     Args:
-        images: how many training images to keep; all are kept if there are no more than that.
-
-    Raises:
-        DataError: so few that a class would be left without an image.
+        images: how many training images to keep, at least 2; all if there are no more than that.
     """
-    from sklearn.model_selection import StratifiedShuffleSplit
-
     train = dataset.train
     if images >= len(train):
         return dataset
-    if round(images * min(train.class_counts()) / len(train)) < 1:
-        raise DataError(
-            f"a subset of {images} training images would lack a class; take more of the {len(train)}"
-        )
-    splitter = StratifiedShuffleSplit(n_splits=1, train_size=images, random_state=seed)
-    kept, _ = next(splitter.split(train.labels, train.labels))
-    return replace(dataset, splits={**dataset.splits, "train": train.take(np.sort(kept))})
+    # The shares are rounded so that they add up, and a class is never left out.
+    normal = min(max(round(images * train.class_counts()[NORMAL] / len(train)), 1), images - 1)
+    rng = derive_generator(seed, "subset")
+    kept = [
+        rng.permutation(np.flatnonzero(train.labels == label))[:count]
+        for label, count in ((NORMAL, normal), (PNEUMONIA, images - normal))
+    ]
+    return replace(dataset, splits={**dataset.splits, "train": train.take(np.sort(np.concatenate(kept)))})
 
 
 def make_folds(

@@ -1,20 +1,26 @@
 """Runs that train: one model on the whole training split, or one a fold."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard, save_model
+from pneumocli.core.backend import has_gpu
+from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import Dataset, Split, draw_subset, find_originals, make_folds
+from pneumocli.core.data import Dataset, draw_subset, find_originals, make_folds
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import POOLED_NAME, Figures, choose_best, name_fold, write_figures
 from pneumocli.core.files import write_json
+from pneumocli.core.hardware import choose_precision
 from pneumocli.core.images import PREPARATION_VERSION
 from pneumocli.core.inputs import DataInput, Notice, WeightsInput
+from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.metrics import compute_metrics, summarize_folds
 from pneumocli.core.model import BackboneBuilder, build_resnet50
+from pneumocli.core.parallel import run_side_by_side
 from pneumocli.core.progress import Listener, ignore
 from pneumocli.core.runs import (
     HISTORY,
@@ -30,7 +36,7 @@ from pneumocli.core.runs import (
     stamp_time,
 )
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, pool_scores, read_scores, write_scores
-from pneumocli.core.training import Trained, prepare_material, score_features, train_classifier
+from pneumocli.core.training import Trained, score_features, train_classifier
 
 
 def train_single(
@@ -39,7 +45,7 @@ def train_single(
     config: TrainConfig,
     *,
     runs_dir: Path,
-    cache: Path,
+    cache: Cache | None,
     name: str | None = None,
     backbone_builder: BackboneBuilder = build_resnet50,
     listen: Listener = ignore,
@@ -49,7 +55,7 @@ def train_single(
 
     Args:
         runs_dir: where the run folder is made.
-        cache: where the frozen layers' outputs are kept.
+        cache: where the frozen layers' outputs are kept; None computes them again when needed.
         name: the run's name; by default it counts up.
 
     Raises:
@@ -58,18 +64,47 @@ def train_single(
     dataset = _take_subset(data.dataset, config)
     run = _begin_run("train", data, dataset, weights, config, None, runs_dir, name, notify)
     material = prepare_material(
-        dataset, config, weights.path, cache=cache, backbone_builder=backbone_builder, listen=listen
+        dataset,
+        config,
+        weights.path,
+        cache=cache,
+        precision=choose_precision(config.precision, has_gpu()),
+        backbone_builder=backbone_builder,
+        listen=listen,
     )
-    trained = train_classifier(material, config, title=run.name, listen=listen)
+    trained = train_classifier(material, title=run.name, listen=listen)
     _write_model(run.path, trained, run, run.name)
-    all_val = material.val.rows()
-    scores = _score(
-        dataset.val,
-        all_val,
-        score_features(trained.parts, material.val.maps, all_val, stage="scores on val", listen=listen),
-    )
-    _write_figures(run, run.path, "val", {run.name: scores})
+    all_val = np.arange(len(dataset.val))
+    y_score = score_features(trained.parts, material.val.maps, all_val, stage="scores on val", listen=listen)
+    scores = Scores(all_val, dataset.val.labels, y_score)
+    _write_figures(run, run.path, "val", run.name, scores)
     return run
+
+
+@dataclass(frozen=True)
+class _FoldTask:
+    """All that a process of its own needs to train one fold."""
+
+    run: Run
+    dataset: Dataset
+    weights: Path | None
+    cache: Cache | None
+    fold: int
+    trained_rows: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    backbone_builder: BackboneBuilder
+
+    def prepare(self, listen: Listener) -> Material:
+        config = self.run.record.settings
+        return prepare_material(
+            self.dataset,
+            config,
+            self.weights,
+            cache=self.cache,
+            precision=choose_precision(config.precision, has_gpu()),
+            backbone_builder=self.backbone_builder,
+            listen=listen,
+        )
 
 
 def cross_validate(
@@ -79,8 +114,9 @@ def cross_validate(
     folds: int,
     *,
     runs_dir: Path,
-    cache: Path,
+    cache: Cache | None,
     name: str | None = None,
+    jobs: int = 1,
     backbone_builder: BackboneBuilder = build_resnet50,
     listen: Listener = ignore,
     notify: Notice = lambda line: None,
@@ -92,6 +128,7 @@ def cross_validate(
     Args:
         folds: number of stratified folds of the training split.
         runs_dir, cache, name: as for `train_single`.
+        jobs: folds trained side by side, each in a process of its own with its share of the cores.
 
     Raises:
         PneumoError: as for `train_single`, or the folds are too few or too many.
@@ -102,23 +139,37 @@ def cross_validate(
     finished = run.finished_folds()
     if finished:
         notify(f"{run.path}: going on; finished before: {', '.join(map(name_fold, finished))}")
-    if len(finished) < folds:
-        material = prepare_material(
-            dataset, config, weights.path, cache=cache, backbone_builder=backbone_builder, listen=listen
-        )
-    for fold, (trained_rows, held_out) in enumerate(parts, start=1):
-        if fold in finished:
-            continue
-        title = f"{name_fold(fold)} of {folds}"
-        trained = train_classifier(material, config, trained_rows, fold=fold, title=title, listen=listen)
-        stage = f"{title}, held-out scores"
-        y_score = score_features(trained.parts, material.train.maps, held_out, stage=stage, listen=listen)
-        with filling(run.fold_path(fold)) as folder:
-            _write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
-            scores = _score(dataset.train, held_out, y_score)
-            _write_figures(run, folder, OUT_OF_FOLD, {name_fold(fold): scores})
+    tasks = [
+        _FoldTask(run, dataset, weights.path, cache, fold, trained_rows, held_out, backbone_builder)
+        for fold, (trained_rows, held_out) in enumerate(parts, start=1)
+        if fold not in finished
+    ]
+    if tasks:
+        material = tasks[0].prepare(listen)
+        if min(jobs, len(tasks)) == 1:
+            for task in tasks:
+                _train_fold(task, material, listen)
+        else:
+            run_side_by_side(_train_fold_elsewhere, tasks, jobs, config.deterministic, listen)
     _pool_folds(run)
     return run
+
+
+def _train_fold_elsewhere(task: _FoldTask, listen: Listener) -> None:
+    # The features come from the bank that the first process has filled, or are computed again.
+    _train_fold(task, task.prepare(ignore), listen)
+
+
+def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
+    run, fold = task.run, task.fold
+    title = f"{name_fold(fold)} of {run.record.folds}"
+    trained = train_classifier(material, task.trained_rows, fold=fold, title=title, listen=listen)
+    stage = f"{title}, held-out scores"
+    y_score = score_features(trained.parts, material.maps, task.held_out, stage=stage, listen=listen)
+    with filling(run.fold_path(fold)) as folder:
+        _write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
+        scores = Scores(task.held_out, task.dataset.train.labels[task.held_out], y_score)
+        _write_figures(run, folder, OUT_OF_FOLD, name_fold(fold), scores)
 
 
 def _take_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
@@ -177,16 +228,10 @@ def _write_model(folder: Path, trained: Trained, run: Run, name: str) -> None:
     save_model(trained.join(), folder / MODEL, card)
 
 
-def _score(split: Split, index: NDArray[np.int64], y_score: NDArray[np.float32]) -> Scores:
-    return Scores(index.astype(np.int64), split.labels[index], y_score)
-
-
-def _write_figures(run: Run, folder: Path, split: str, models: dict[str, Scores]) -> None:
+def _write_figures(run: Run, folder: Path, split: str, name: str, scores: Scores) -> None:
     """Write one model's scores and figures; the figures come last, since they tell that all is there."""
     data = run.record.data
-    for scores in models.values():
-        write_scores(folder, split, scores, data.name)
-    metrics = {name: compute_metrics(scores.y_true, scores.y_score) for name, scores in models.items()}
+    write_scores(folder, split, scores, data.name)
     write_figures(
         folder,
         Figures(
@@ -195,7 +240,7 @@ def _write_figures(run: Run, folder: Path, split: str, models: dict[str, Scores]
             data=data.name,
             data_digest=data.digest,
             synthetic=data.synthetic,
-            models=metrics,
+            models={name: compute_metrics(scores.y_true, scores.y_score)},
         ),
     )
 

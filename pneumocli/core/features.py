@@ -1,86 +1,104 @@
-"""Trunk outputs, computed once an image and shared by epochs, phases and folds.
+"""Trunk outputs, computed once an image and view, and shared by epochs, phases and folds.
 
 Nothing before the first trainable layer changes in training, so its output for an image is always
-the same: it is computed once and kept in a file that is mapped into memory, not read into it.
+the same. It is kept in a bank, or, without a cache, computed again each time: the same bytes, later.
 """
 
-import hashlib
-import json
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.errors import PneumoError
+from pneumocli.core.bank import Cache, fill_bank, open_bank
+from pneumocli.core.config import Precision
 from pneumocli.core.inference import Rows, ready, run_batches
 from pneumocli.core.progress import Listener, Progress, ignore
 
+# How a bank holds numbers: numpy's file format has no word for bfloat16, so its bits are kept.
+STORED_AS = {Precision.FLOAT32: np.float32, Precision.FLOAT16: np.float16, Precision.BFLOAT16: np.uint16}
 
-def bank_features(
+
+def compute_features(
     model: keras.Model,
     inputs: Rows,
     *,
-    directory: Path,
+    cache: Cache | None,
     key: Mapping[str, Any],
+    precision: Precision = Precision.FLOAT32,
     stage: str,
     listen: Listener = ignore,
-) -> NDArray[np.float32]:
-    """Return the model's output for every row, from the bank if it is there, else computed and kept.
+) -> Rows:
+    """Return the model's output for every row of the inputs, float32 (N, ...), batch by batch.
 
     Args:
-        model: the frozen part; its output is a function of the input row alone.
-        directory: where banks are kept.
+        model: a frozen part; its output is a function of the input row alone.
+        cache: where outputs are kept; None computes them whenever they are asked for.
         key: everything that changes the output; the same key means the same bytes.
-
-    Returns:
-        float32 (N, ...), mapped read-only.
+        precision: what the model computes in, and so what a bank needs to hold.
 
     Raises:
-        PneumoError: there is no room for the bank.
+        PneumoError: the cache has no room.
     """
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
-    path = directory / f"{name}.npy"
-    shape = (len(inputs), *model.output_shape[1:])
-    if path.is_file():
-        kept = np.load(path, mmap_mode="r", allow_pickle=False)
-        if kept.shape == shape:
-            listen(Progress(stage, len(inputs), len(inputs)))
-            return kept
-    directory.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    try:
-        _fill_bank(partial, shape, model, inputs, stage, listen)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    if cache is None:
+        return _Computed(model, inputs)
+    key = {**key, "precision": precision.value}
+    bank = open_bank(cache, key)
+    if bank is None:
+        shape = (len(inputs), *model.output_shape[1:])
+        batches = _compute_all(model, inputs, precision, stage, listen)
+        bank = fill_bank(cache, key, shape, STORED_AS[precision], batches)
+    else:
+        listen(Progress(f"{stage}, kept from before", len(inputs), len(inputs)))
+    return _Banked(bank)
 
 
-def _fill_bank(
-    path: Path, shape: tuple[int, ...], model: keras.Model, inputs: Rows, stage: str, listen: Listener
-) -> None:
-    size = int(np.prod(shape)) * 4
-    bank = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-    try:
-        # Writing a mapped file on a full disk kills the process; reserved space cannot run out.
-        with path.open("r+b") as file:
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    except OSError as error:
-        raise PneumoError(
-            f"the features need {size / 1e9:.1f} GB in {path.parent}, which has no room ({error.strerror}); "
-            "free some, or set PNEUMOCLI_CACHE to a directory on another disk"
-        ) from None
+def _compute_all(
+    model: keras.Model, inputs: Rows, precision: Precision, stage: str, listen: Listener
+) -> Iterator[NDArray[Any]]:
     done = 0
     for output in run_batches(ready(model), inputs, np.arange(len(inputs))):
-        bank[done : done + len(output)] = output
+        yield _pack(output, precision)
         done += len(output)
         listen(Progress(stage, done, len(inputs)))
-    bank.flush()
+
+
+def _pack(output: NDArray[np.float32], precision: Precision) -> NDArray[Any]:
+    if precision is Precision.BFLOAT16:
+        return output.astype(ml_dtypes.bfloat16).view(np.uint16)
+    return output.astype(STORED_AS[precision], copy=False)
+
+
+class _Banked:
+    """Rows of a bank, read as float32."""
+
+    def __init__(self, bank: NDArray[Any]) -> None:
+        self._bank = bank
+
+    def __len__(self) -> int:
+        return len(self._bank)
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float32]:
+        packed = self._bank[rows]
+        if packed.dtype == np.uint16:
+            packed = packed.view(ml_dtypes.bfloat16)
+        return packed.astype(np.float32, copy=False)
+
+
+class _Computed:
+    """Rows computed when they are asked for."""
+
+    def __init__(self, model: keras.Model, inputs: Rows) -> None:
+        self._model = ready(model)
+        self._inputs = inputs
+
+    def __len__(self) -> int:
+        return len(self._inputs)
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float32]:
+        return np.concatenate(list(run_batches(self._model, self._inputs, rows)))
 
 
 class FeatureBatches(keras.utils.PyDataset):
@@ -92,7 +110,7 @@ class FeatureBatches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        features: Rows,
+        views: Sequence[Rows],
         rows: NDArray[np.int64],
         labels: NDArray[np.int64],
         batch_size: int,
@@ -101,14 +119,14 @@ class FeatureBatches(keras.utils.PyDataset):
         """Take batches of some rows of the features.
 
         Args:
-            features: (N, ...), often a memory map, of which one batch at a time is read.
+            views: one or more sets of features (N, ...), which the epochs take in turn.
             rows: (M,) row numbers to go through.
             labels: (M,) labels of these rows, 0 or 1.
             batch_size: rows a batch; the last may be smaller.
             draw_generator: gives the generator that shuffles an epoch; None keeps the order.
         """
         super().__init__()
-        self._features = features
+        self._views = views
         self._rows = rows
         self._labels = labels.astype(np.float32)[:, np.newaxis]
         self._batch_size = batch_size
@@ -116,7 +134,8 @@ class FeatureBatches(keras.utils.PyDataset):
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
-        """Take the order of the epoch, counted from 0."""
+        """Take the view and the order of the epoch, counted from 0."""
+        self._features = self._views[epoch % len(self._views)]
         self._order = np.arange(len(self._rows))
         if self._draw_generator is not None:
             self._order = self._draw_generator(epoch).permutation(len(self._rows))

@@ -4,6 +4,9 @@ import os
 import platform
 from pathlib import Path
 
+from pneumocli.core.config import Precision
+from pneumocli.core.errors import PneumoError
+
 # Instruction sets with bfloat16 products: x86 as Linux names them, and Arm.
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
 
@@ -21,12 +24,25 @@ def read_processor() -> tuple[str, frozenset[str]]:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return platform.processor() or platform.machine(), frozenset()
-    facts = {}
+    facts: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")
         facts.setdefault(name.strip().lower(), value.strip())
     model = facts.get("model name") or platform.machine()
     return model, frozenset((facts.get("flags") or facts.get("features") or "").split())
+
+
+def choose_precision(precision: Precision, has_gpu: bool) -> Precision:
+    """Return the arithmetic to train in: what was asked for, or for `auto` what is native here.
+
+    Raises:
+        PneumoError: float16 without a GPU; processors train in it slowly and wrongly.
+    """
+    if precision is Precision.FLOAT16 and not has_gpu:
+        raise PneumoError("--precision float16 needs a GPU; here take bfloat16 or float32")
+    if precision is not Precision.AUTO:
+        return precision
+    return Precision.BFLOAT16 if has_gpu or has_native_bfloat16() else Precision.FLOAT32
 
 
 def has_native_bfloat16() -> bool:

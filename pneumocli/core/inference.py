@@ -38,7 +38,7 @@ def run_batches(
     The model has one output. The last batch is filled up with repeated rows, whose outputs are
     dropped, so that one shape is compiled; a row's output does not depend on its neighbours.
     """
-    batch_size = min(batch_size, len(rows))
+    batch_size = max(1, min(batch_size, len(rows)))
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         filled = np.resize(batch, batch_size)
@@ -62,6 +62,8 @@ def compute_outputs(
         parts.append(output)
         done += len(output)
         listen(Progress(stage, done, len(rows)))
+    if not parts:
+        return np.empty((0, *model.output_shape[1:]), np.float32)
     return np.concatenate(parts)
 
 

@@ -73,7 +73,8 @@ def compute_metrics(y_true: ArrayLike, y_score: ArrayLike, threshold: float = 0.
 
 def call_labels(y_score: ArrayLike, threshold: float = 0.5) -> NDArray[np.int64]:
     """Return 1 (pneumonia) where the score is at least the threshold, else 0; shape as given."""
-    return (np.asarray(y_score) >= threshold).astype(np.int64)
+    # In float64 whatever comes in, so that a score at the threshold is called the same everywhere.
+    return (np.asarray(y_score, dtype=np.float64) >= threshold).astype(np.int64)
 
 
 def average_scores(member_scores: ArrayLike) -> NDArray[np.float32]:
@@ -106,7 +107,7 @@ def summarize_folds(folds: Sequence[Metrics]) -> dict[str, dict[str, float]]:
 
 
 def _check_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    truth = np.asarray(y_true).ravel().astype(np.int64)
+    truth = np.asarray(y_true).ravel()
     score = np.asarray(y_score, dtype=np.float64).ravel()
     if truth.shape != score.shape:
         raise ValueError(f"y_true and y_score must be of one length; received {len(truth)} and {len(score)}")
@@ -114,4 +115,4 @@ def _check_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.int
         raise ValueError(f"y_true must hold both classes, 0 and 1; received {np.unique(truth).tolist()}")
     if not ((score >= 0) & (score <= 1)).all():
         raise ValueError("y_score must be probabilities from 0 to 1")
-    return truth, score
+    return truth.astype(np.int64), score

@@ -6,15 +6,19 @@ The trunk holds the preprocessing and every layer before the first one that trai
 output can be computed once an image. Joined, the parts are one saved model: raw pixels in, logit out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
-from pneumocli.core.config import TrainConfig
+from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.errors import WeightsError
 from pneumocli.core.seeding import derive_seed
+
+# To be raised whenever the trunk gives other numbers for the same image and weights.
+TRUNK_VERSION = 1
 
 # What `resnet50.preprocess_input` subtracts: ImageNet's mean blue, green and red, of 0 to 255.
 CAFFE_MEANS = (103.939, 116.779, 123.68)
@@ -65,6 +69,7 @@ def build_parts(
     weights: Path | None,
     *,
     fold: int = 0,
+    precision: Precision = Precision.FLOAT32,
     backbone_builder: BackboneBuilder = build_resnet50,
 ) -> Parts:
     """Return fresh parts: the pretrained backbone, cut before its first trainable layer, and a new head.
@@ -73,19 +78,53 @@ def build_parts(
         pixels: side of the uint8 images that go in.
         weights: as for `build_resnet50`.
         fold: draws the head's first weights, together with the seed.
+        precision: of the layers' arithmetic; their weights, the preprocessing and the logit are
+            float32 in any case.
     """
     # Weights that are drawn, not loaded, come from Keras's global generator: the same in each fold.
     keras.utils.set_random_seed(derive_seed(config.seed, "backbone"))
-    backbone = backbone_builder(config.image_size, weights)
+    with _computing_in(precision):
+        return _assemble(pixels, config, backbone_builder(config.image_size, weights), fold)
+
+
+def _assemble(pixels: int, config: TrainConfig, backbone: keras.Model, fold: int) -> Parts:
     layers = backbone.layers
     for position, layer in enumerate(layers):
         is_tuned = position >= len(layers) - config.tune_layers
         layer.trainable = is_tuned and not isinstance(layer, keras.layers.BatchNormalization)
     cut = layers[find_cut(backbone, config.tune_layers)].output
-    trunk = _build_trunk(pixels, config.image_size, keras.Model(backbone.input, cut))
+    trunk = _build_trunk(pixels, config.image_size, keras.Model(backbone.input, cut, name="frozen"))
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(backbone.output)
     tail = keras.Model(cut, pooled, name="tail")
     return Parts(trunk, tail, _build_head(pooled.shape[-1], config, fold))
+
+
+@contextmanager
+def _computing_in(precision: Precision) -> Iterator[None]:
+    # Mixed, not pure: in bfloat16 weights, steps of 1e-5 would vanish.
+    before = keras.config.dtype_policy()
+    name = "float32" if precision is Precision.FLOAT32 else f"mixed_{precision}"
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def name_cut(trunk: keras.Model) -> str:
+    """Return the name of the backbone's layer that a trunk ends with."""
+    return str(trunk.get_layer("frozen").layers[-1].name)
+
+
+def enter_views(trunk: keras.Model) -> keras.Model:
+    """Return the trunk from behind its enlargement: float32 grey (B, S, S, 1) of 0 to 255 in."""
+    return keras.Model(trunk.get_layer("enlarge").output, trunk.output)
+
+
+def copy_weights(source: Parts, target: Parts) -> None:
+    """Set the target's tail and head to the source's weights."""
+    target.tail.set_weights(source.tail.get_weights())
+    target.head.set_weights(source.head.get_weights())
 
 
 def find_cut(backbone: keras.Model, tune_layers: int) -> int:
@@ -130,7 +169,7 @@ def _build_head(width: int, config: TrainConfig, fold: int) -> keras.Model:
     if config.dropout:
         seed = derive_seed(config.seed, "dropout", fold)
         hidden = keras.layers.Dropout(config.dropout, seed=seed, name="dropout")(hidden)
-    logit = keras.layers.Dense(1, kernel_initializer=draw("logit"), name="logit")(hidden)
+    logit = keras.layers.Dense(1, kernel_initializer=draw("logit"), dtype="float32", name="logit")(hidden)
     return keras.Model(pooled, logit, name="head")
 
 
@@ -160,7 +199,7 @@ def join_ensemble(members: Sequence[Parts]) -> keras.Model:
         ValueError: the members' trunks differ, so they cannot be shared.
     """
     trunk = members[0].trunk
-    if not all(_same_weights(trunk, member.trunk) for member in members[1:]):
+    if not all(_same_trunk(trunk, member.trunk) for member in members[1:]):
         raise ValueError("the members' trunks differ; an ensemble needs members of one run")
     image = keras.Input(trunk.input_shape[1:], dtype="uint8", name="image")
     features = trunk(image)
@@ -182,8 +221,11 @@ def _build_member(parts: Parts, number: int) -> keras.Model:
     return keras.Model(features, parts.head(parts.tail(features)), name=f"member_{number}")
 
 
-def _same_weights(one: keras.Model, other: keras.Model) -> bool:
+def _same_trunk(one: keras.Model, other: keras.Model) -> bool:
     ours, theirs = one.get_weights(), other.get_weights()
-    return len(ours) == len(theirs) and all(
-        a.shape == b.shape and (a == b).all() for a, b in zip(ours, theirs, strict=True)
+    shapes = [(model.input_shape, model.output_shape, name_cut(model)) for model in (one, other)]
+    return (
+        len(ours) == len(theirs)
+        and shapes[0] == shapes[1]
+        and all(a.shape == b.shape and (a == b).all() for a, b in zip(ours, theirs, strict=True))
     )

@@ -7,9 +7,9 @@ import numpy as np
 
 def derive_generator(seed: int, *purpose: str | int) -> np.random.Generator:
     """Return a generator that depends on the seed and the purpose alone, such as ("head", fold, epoch)."""
-    digest = hashlib.sha256(repr(purpose).encode()).digest()
-    words = np.frombuffer(digest, dtype="<u4").tolist()
-    return np.random.default_rng([seed, *words])
+    words = tuple(word if isinstance(word, str) else int(word) for word in purpose)
+    digest = hashlib.sha256(repr(words).encode()).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest, dtype="<u4").tolist()])
 
 
 def derive_seed(seed: int, *purpose: str | int) -> int:

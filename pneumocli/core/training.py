@@ -1,61 +1,22 @@
-"""Training: the head on frozen features, then the last layers; one model, or one a fold."""
+"""Training one classifier: the head on frozen features, then the last layers."""
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import Dataset, Split, find_originals
-from pneumocli.core.features import FeatureBatches, bank_features
+from pneumocli.core.config import Precision
+from pneumocli.core.errors import PneumoError
+from pneumocli.core.features import FeatureBatches
 from pneumocli.core.inference import Rows, compute_outputs, squash_logits
 from pneumocli.core.losses import build_focal_loss
-from pneumocli.core.model import BackboneBuilder, Parts, build_parts, build_resnet50, join_classifier
+from pneumocli.core.material import Material
+from pneumocli.core.model import Parts, build_parts, copy_weights, join_classifier
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.seeding import derive_generator
-
-
-@dataclass(frozen=True)
-class SplitFeatures:
-    """What the frozen layers make of one split, row for row.
-
-    Attributes:
-        maps: float32 (N, h, w, c), the trunk's output, which fine-tuning starts from.
-        pooled: float32 (N, C), the pretrained tail's output, all that the head phase needs.
-        labels: int64 (N,).
-    """
-
-    maps: NDArray[np.float32]
-    pooled: NDArray[np.float32]
-    labels: NDArray[np.int64]
-
-    def rows(self) -> NDArray[np.int64]:
-        """Return all row numbers."""
-        return np.arange(len(self.labels))
-
-
-@dataclass(frozen=True)
-class Material:
-    """All that the training of any number of classifiers shares.
-
-    Attributes:
-        pixels: side of the data set's images.
-        weights: the pretrained weights' file, None for random ones.
-        train, val: features of the two splits.
-        stopping_rows: rows of val that decide when to stop: those without a copy in train.
-    """
-
-    pixels: int
-    weights: Path | None
-    train: SplitFeatures
-    val: SplitFeatures
-    stopping_rows: NDArray[np.int64]
-    backbone_builder: BackboneBuilder
 
 
 @dataclass(frozen=True)
@@ -63,9 +24,10 @@ class Trained:
     """One trained classifier.
 
     Attributes:
-        parts: trunk, tail and head, with the weights of the best epoch.
-        history: one entry an epoch: phase, epoch, loss, auc, val_loss, val_auc, kept. Epoch 0 of
-            the phase "tune" is the end of the head phase; the model is that of the last kept epoch.
+        parts: trunk, tail and head in float32, with the weights of the best epoch.
+        history: one entry an epoch: phase, epoch, loss, auc, val_loss, val_auc, kept; a figure that
+            is not a number is None. Epoch 0 of the phase "tune" is the end of the head phase; the
+            model is that of the last kept epoch.
     """
 
     parts: Parts
@@ -76,64 +38,8 @@ class Trained:
         return join_classifier(self.parts)
 
 
-def prepare_material(
-    dataset: Dataset,
-    config: TrainConfig,
-    weights: Path | None,
-    *,
-    cache: Path,
-    backbone_builder: BackboneBuilder = build_resnet50,
-    listen: Listener = ignore,
-) -> Material:
-    """Run the frozen layers over train and val once; the test split is not touched.
-
-    Args:
-        cache: directory in which the features are kept for the next run.
-    """
-    parts = build_parts(dataset.pixels, config, weights, backbone_builder=backbone_builder)
-    frozen = {
-        "pixels": dataset.pixels,
-        "image_size": config.image_size,
-        "trunk": _hash_weights(parts.trunk),
-        "tail": _hash_weights(parts.tail),
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-    }
-
-    def prepare(name: str, split: Split) -> SplitFeatures:
-        key = {**frozen, "images": hashlib.sha256(split.images.tobytes()).hexdigest()}
-        images = split.images[..., np.newaxis]
-        maps = bank_features(
-            parts.trunk,
-            images,
-            directory=cache,
-            key={**key, "output": "maps"},
-            stage=f"frozen layers, {name}",
-            listen=listen,
-        )
-        pooled = bank_features(
-            parts.tail,
-            maps,
-            directory=cache,
-            key={**key, "output": "pooled"},
-            stage=f"pooled features, {name}",
-            listen=listen,
-        )
-        return SplitFeatures(maps, pooled, split.labels)
-
-    return Material(
-        pixels=dataset.pixels,
-        weights=weights,
-        train=prepare("train", dataset.train),
-        val=prepare("val", dataset.val),
-        stopping_rows=find_originals(dataset.val, dataset.train),
-        backbone_builder=backbone_builder,
-    )
-
-
 def train_classifier(
     material: Material,
-    config: TrainConfig,
     rows: NDArray[np.int64] | None = None,
     *,
     fold: int = 0,
@@ -146,27 +52,41 @@ def train_classifier(
         rows: which training images it sees; None for all.
         fold: draws the head's first weights and the order of the images, together with the seed.
         title: names the model to the listener.
-    """
-    rows = material.train.rows() if rows is None else rows
-    parts = build_parts(
-        material.pixels, config, material.weights, fold=fold, backbone_builder=material.backbone_builder
-    )
 
-    def fit(phase: str, model: keras.Model, train: Rows, val: Rows, **limits: Any) -> list[dict[str, Any]]:
+    Raises:
+        PneumoError: the loss became not a number in the first phase.
+    """
+    rows = material.rows() if rows is None else rows
+    config, precision = material.config, material.precision
+    builder = material.backbone_builder
+    parts = build_parts(material.pixels, config, material.weights, fold=fold, backbone_builder=builder)
+    learning = parts
+    if precision is not Precision.FLOAT32:
+        learning = build_parts(
+            material.pixels,
+            config,
+            material.weights,
+            fold=fold,
+            precision=precision,
+            backbone_builder=builder,
+        )
+
+    def fit(
+        phase: str, model: keras.Model, train: Sequence[Rows], val: Rows, **limits: Any
+    ) -> list[dict[str, Any]]:
+        stopping = material.stopping_rows
         return _fit_phase(
             model,
             phase,
             FeatureBatches(
                 train,
                 rows,
-                material.train.labels[rows],
+                material.labels[rows],
                 config.batch_size,
                 lambda epoch: derive_generator(config.seed, "order", fold, phase, epoch),
             ),
-            FeatureBatches(
-                val, material.stopping_rows, material.val.labels[material.stopping_rows], config.batch_size
-            ),
-            loss=build_focal_loss(material.train.labels[rows], config.focal_gamma),
+            FeatureBatches([val], stopping, material.val_labels[stopping], config.batch_size),
+            loss=build_focal_loss(material.labels[rows], config.focal_gamma),
             early_stopping=config.early_stopping,
             report=lambda done, total, facts: listen(
                 Progress(f"{title}, {phase}", round(done * len(rows)), total * len(rows), facts=facts)
@@ -176,8 +96,8 @@ def train_classifier(
 
     history = fit(
         "head",
-        keras.Model(parts.head.inputs, parts.head.output),
-        material.train.pooled,
+        keras.Model(learning.head.inputs, learning.head.output),
+        [view.pooled for view in material.views],
         material.val.pooled,
         epochs=config.head_epochs,
         learning_rate=config.head_learning_rate,
@@ -186,14 +106,16 @@ def train_classifier(
     if config.tune_epochs and config.tune_layers:
         history += fit(
             "tune",
-            keras.Model(parts.tail.inputs, parts.head(parts.tail.output)),
-            material.train.maps,
+            keras.Model(learning.tail.inputs, learning.head(learning.tail.output)),
+            [view.maps for view in material.views],
             material.val.maps,
             epochs=config.tune_epochs,
             learning_rate=config.tune_learning_rate,
             patience=config.tune_patience,
             competes_with_start=True,
         )
+    if learning is not parts:
+        copy_weights(learning, parts)
     return Trained(parts, history)
 
 
@@ -274,16 +196,24 @@ def _fit_phase(
     report(epochs, epochs, figures)
     kept = len(history) - 1
     if early_stopping:
-        kept = int(np.argmin([entry["val_loss"] for entry in history]))
+        # What is not a number is no improvement on anything.
+        losses = [entry["val_loss"] if np.isfinite(entry["val_loss"]) else np.inf for entry in history]
+        kept = int(np.argmin(losses))
         if start_loss is not None and kept == 0:
             model.set_weights(start_weights)
-    for position, entry in enumerate(history):
-        entry["kept"] = position == kept
-    return history
+    if not np.isfinite(history[kept]["val_loss"]):
+        raise PneumoError(
+            f"the loss became not a number (phase {phase}, learning rate {learning_rate:g}); "
+            f"take a smaller --{phase}-learning-rate"
+        )
+    return [
+        {
+            **{name: value if _is_told(value) else None for name, value in entry.items()},
+            "kept": position == kept,
+        }
+        for position, entry in enumerate(history)
+    ]
 
 
-def _hash_weights(model: keras.Model) -> str:
-    sha = hashlib.sha256()
-    for array in model.get_weights():
-        sha.update(array.tobytes())
-    return sha.hexdigest()
+def _is_told(value: Any) -> bool:
+    return isinstance(value, str) or bool(np.isfinite(value))

@@ -1,5 +1,6 @@
 """Progress on stderr: bars with the time left on a terminal, plain lines elsewhere."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,14 +41,15 @@ class _Bars:
 
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
-        self.stage = ""
-        self.task = TaskID(0)
+        self.tasks: dict[str, TaskID] = {}
 
     def __call__(self, step: Step) -> None:
-        if step.stage != self.stage:
-            self.stage = step.stage
-            self.task = self.bars.add_task(step.stage, total=step.total, unit=step.unit, facts={})
-        self.bars.update(self.task, completed=step.done, total=step.total, facts=step.facts)
+        if step.stage not in self.tasks:
+            self.tasks[step.stage] = self.bars.add_task(
+                step.stage, total=step.total, unit=step.unit, facts={}
+            )
+        task = self.tasks[step.stage]
+        self.bars.update(task, completed=step.done, total=step.total, facts=step.facts)
 
 
 class _AmountColumn(ProgressColumn):
@@ -67,24 +69,25 @@ class _Lines:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.stage, self.started, self.told = "", 0.0, 0.0
+        self.started: dict[str, float] = {}
+        self.told: dict[str, float] = {}
 
     def __call__(self, step: Step) -> None:
         now = time.monotonic()
-        if step.stage != self.stage:
-            self.stage, self.started, self.told = step.stage, now, now
-        if step.done < step.total and now - self.told < SECONDS_BETWEEN_LINES:
+        started = self.started.setdefault(step.stage, now)
+        told = self.told.setdefault(step.stage, now)
+        if step.done < step.total and now - told < SECONDS_BETWEEN_LINES:
             return
-        if step.done >= step.total and self.told == float("inf"):
+        if told == math.inf:
             return  # the end of this stage has been told
-        elapsed = now - self.started
+        elapsed = now - started
         speed = step.done / elapsed if elapsed > 0.5 else None
         parts = [step.stage, _count(step.done, step.total, step.unit, speed)]
         if step.done < step.total and speed:
             parts.append(f"{(step.total - step.done) / speed:.0f} s left")
         parts.append(_tell(step.facts))
         self.console.print("  ".join(part for part in parts if part), markup=False)
-        self.told = float("inf") if step.done >= step.total else now
+        self.told[step.stage] = math.inf if step.done >= step.total else now
 
 
 def _count(done: float, total: float, unit: str, speed: float | None) -> str:

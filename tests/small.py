@@ -1,0 +1,30 @@
+"""What a small training run starts from."""
+
+import shutil
+from pathlib import Path
+
+from pneumocli.core.config import Precision, TrainConfig
+from pneumocli.core.data import Dataset
+from pneumocli.core.inputs import DataInput, WeightsInput
+from pneumocli.core.runs import Run, WeightsRecord, open_run
+
+FOLDS = 3
+TINY = TrainConfig(
+    image_size=32,
+    head_units=8,
+    head_epochs=2,
+    head_learning_rate=1e-2,
+    tune_layers=6,
+    tune_epochs=1,
+    tune_learning_rate=1e-3,
+    precision=Precision.FLOAT32,
+)
+RANDOM_WEIGHTS = WeightsInput(None, WeightsRecord(name="none (random)", sha256=None))
+
+
+def describe(dataset: Dataset) -> DataInput:
+    return DataInput(dataset, None, "drawn for the tests")
+
+
+def copy_run(run: Run, runs_dir: Path, name: str | None = None) -> Run:
+    return open_run(Path(shutil.copytree(run.path, runs_dir / (name or run.name))))

@@ -1,0 +1,319 @@
+"""Runs that train: what they leave, what their scores are of, and how a stopped one goes on."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
+
+from pneumocli.core.artefact import load_model, read_card
+from pneumocli.core.bank import Cache
+from pneumocli.core.config import TrainConfig
+from pneumocli.core.data import Dataset, Split, hash_images, make_folds
+from pneumocli.core.errors import DataError, PneumoError, WeightsError
+from pneumocli.core.experiments import cross_validate, train_single
+from pneumocli.core.figures import POOLED_NAME, Figures, name_fold, read_figures
+from pneumocli.core.inference import compute_member_scores
+from pneumocli.core.metrics import FIGURES, compute_metrics
+from pneumocli.core.model import BackboneBuilder
+from pneumocli.core.progress import Progress
+from pneumocli.core.runs import CONFIG, HISTORY, MODEL, Run, open_run
+from pneumocli.core.scores import OUT_OF_FOLD, read_scores
+
+pytest_plugins = ["trained"]
+
+# A single model is named by its run, which counts up: the figures are compared without the names.
+Train = Callable[..., Run]
+
+
+@pytest.fixture
+def train(tiny_backbone: BackboneBuilder, bank: Cache, tmp_path: Path) -> Train:
+    def run(dataset: Dataset, config: TrainConfig = TINY, folds: int | None = None, **options: Any) -> Run:
+        shared = {"runs_dir": tmp_path / "runs", "cache": bank, "backbone_builder": tiny_backbone} | options
+        if folds is None:
+            return train_single(describe(dataset), RANDOM_WEIGHTS, config, **shared)
+        return cross_validate(describe(dataset), RANDOM_WEIGHTS, config, folds, **shared)
+
+    return run
+
+
+def list_files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def replace_split(dataset: Dataset, name: str, split: Split) -> Dataset:
+    return replace(dataset, splits={**dataset.splits, name: split})
+
+
+def fill_with_noise(split: Split) -> Split:
+    noise = np.random.default_rng(9).integers(0, 256, split.images.shape, dtype=np.uint8)
+    return Split(noise, split.labels[::-1].copy())
+
+
+def read_bytes(folder: Path, split: str) -> dict[str, bytes]:
+    scores = read_scores(folder, split)
+    return {name: getattr(scores, name).tobytes() for name in ("index", "y_true", "y_score")}
+
+
+def score_rows(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    model, _ = load_model(folder / MODEL)
+    return compute_member_scores(model, images)[0]
+
+
+def test_cross_validation_leaves_every_file_and_no_other(cv_run: Run) -> None:
+    fold_files = {MODEL, HISTORY, "scores_out_of_fold.npz", "metrics_out_of_fold.json"}
+    expected = {CONFIG, "scores_out_of_fold.npz", "metrics_out_of_fold.json"}
+    expected |= {f"fold_{fold}/{name}" for fold in range(1, FOLDS + 1) for name in fold_files}
+    assert list_files(cv_run.path) == expected
+    assert cv_run.is_complete
+
+
+def test_training_leaves_every_file_and_no_other(train_run: Run) -> None:
+    assert list_files(train_run.path) == {CONFIG, MODEL, HISTORY, "scores_val.npz", "metrics_val.json"}
+    assert train_run.is_complete
+
+
+def test_record_says_how_the_run_came_about(cv_run: Run, small_dataset: Dataset) -> None:
+    record = open_run(cv_run.path).record
+    assert (record.kind, record.folds) == ("cv", FOLDS)
+    assert record.settings == TINY
+    assert record.data.digest == small_dataset.digest()
+    assert record.data.identity == "drawn for the tests"
+    assert (record.data.pixels, record.data.train_images) == (28, len(small_dataset.train))
+    assert record.weights == RANDOM_WEIGHTS.record
+    assert {"keras", "numpy", "python"} <= set(record.versions)
+
+
+def test_each_training_image_is_held_out_once(cv_run: Run, small_dataset: Dataset) -> None:
+    pooled = read_scores(cv_run.path, OUT_OF_FOLD)
+    np.testing.assert_array_equal(pooled.index, np.arange(len(small_dataset.train)))
+    np.testing.assert_array_equal(pooled.y_true, small_dataset.train.labels)
+    assert ((pooled.y_score >= 0) & (pooled.y_score <= 1)).all()
+
+
+def test_folds_are_those_of_the_seed(cv_run: Run, small_dataset: Dataset) -> None:
+    parts = make_folds(small_dataset.train.labels, FOLDS, TINY.seed)
+    for folder, (_, held_out) in zip(cv_run.member_paths(), parts, strict=True):
+        np.testing.assert_array_equal(read_scores(folder, OUT_OF_FOLD).index, held_out)
+
+
+def test_pooled_scores_are_the_folds_scores(cv_run: Run) -> None:
+    pooled = read_scores(cv_run.path, OUT_OF_FOLD)
+    by_row = dict(zip(pooled.index.tolist(), pooled.y_score.tolist(), strict=True))
+    for folder in cv_run.member_paths():
+        fold = read_scores(folder, OUT_OF_FOLD)
+        assert [by_row[row] for row in fold.index.tolist()] == fold.y_score.tolist()
+
+
+def test_fold_is_scored_by_its_saved_model_on_what_it_has_not_seen(
+    cv_run: Run, small_dataset: Dataset
+) -> None:
+    for folder in cv_run.member_paths():
+        stored = read_scores(folder, OUT_OF_FOLD)
+        scores = score_rows(folder, small_dataset.train.images[stored.index])
+        np.testing.assert_allclose(scores, stored.y_score, rtol=0, atol=1e-6)
+
+
+def test_folds_models_differ(cv_run: Run, small_dataset: Dataset) -> None:
+    scores = [score_rows(folder, small_dataset.val.images) for folder in cv_run.member_paths()]
+    assert all((one != other).any() for one, other in zip(scores, scores[1:], strict=False))
+
+
+def test_single_model_is_scored_by_its_saved_model(train_run: Run, small_dataset: Dataset) -> None:
+    stored = read_scores(train_run.path, "val")
+    np.testing.assert_array_equal(stored.index, np.arange(len(small_dataset.val)))
+    np.testing.assert_array_equal(stored.y_true, small_dataset.val.labels)
+    scores = score_rows(train_run.path, small_dataset.val.images)
+    np.testing.assert_allclose(scores, stored.y_score, rtol=0, atol=1e-6)
+
+
+def test_figures_follow_from_the_stored_scores(cv_run: Run) -> None:
+    figures = read_figures(cv_run.path, OUT_OF_FOLD)
+    folders = {name_fold(fold): cv_run.fold_path(fold) for fold in range(1, FOLDS + 1)}
+    assert list(figures.models) == [*folders, POOLED_NAME]
+    for name, folder in {**folders, POOLED_NAME: cv_run.path}.items():
+        scores = read_scores(folder, OUT_OF_FOLD)
+        assert figures.models[name] == compute_metrics(scores.y_true, scores.y_score)
+    assert figures.folds is not None
+    for figure in FIGURES:
+        values = [getattr(figures.models[name], figure) for name in folders]
+        assert figures.folds[figure]["mean"] == pytest.approx(sum(values) / FOLDS)
+        assert figures.folds[figure]["sd"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_fold_of_the_highest_out_of_fold_auc_is_the_best(cv_run: Run) -> None:
+    figures = read_figures(cv_run.path, OUT_OF_FOLD)
+    aucs = {name: metrics.roc_auc for name, metrics in figures.models.items() if name != POOLED_NAME}
+    assert figures.best_single is not None
+    assert aucs[figures.best_single] == max(aucs.values())
+
+
+def test_drawn_images_are_marked_in_everything(cv_run: Run, train_run: Run) -> None:
+    for run, split in ((cv_run, OUT_OF_FOLD), (train_run, "val")):
+        assert run.name.startswith("synthetic-")
+        assert json.loads((run.path / CONFIG).read_text())["data"]["synthetic"] is True
+        for folder in {run.path, *run.member_paths()}:
+            assert read_figures(folder, split).synthetic
+            with np.load(folder / f"scores_{split}.npz") as scores:
+                assert scores["data"].item() == "synthetic"
+        for folder in run.member_paths():
+            assert json.loads((folder / HISTORY).read_text())["data"] == "synthetic"
+            card = read_card(folder / MODEL)
+            assert card.data.synthetic
+            assert "synthetic" in card.name
+
+
+class StopInFold2:
+    """A listener that is interrupted when the second fold begins to train."""
+
+    def __call__(self, step: Progress) -> None:
+        if step.stage.startswith("fold 2 of"):
+            raise KeyboardInterrupt
+
+
+def stamp_files(folder: Path) -> dict[str, int]:
+    return {name: (folder / name).stat().st_mtime_ns for name in list_files(folder)}
+
+
+def test_stopped_cross_validation_goes_on_to_the_same_scores(
+    train: Train, small_dataset: Dataset, cv_run: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(small_dataset, folds=FOLDS, listen=StopInFold2())
+    (folder,) = (tmp_path / "runs").iterdir()
+    stopped = open_run(folder)
+    assert not stopped.is_complete
+    assert stopped.finished_folds() == [1]
+    assert {path.name for path in folder.iterdir()} == {CONFIG, "fold_1"}
+    before = stamp_files(stopped.fold_path(1))
+
+    lines: list[str] = []
+    run = train(small_dataset, folds=FOLDS, notify=lines.append)
+    assert run.path == folder
+    assert any("finished before: fold 1" in line for line in lines)
+    assert stamp_files(run.fold_path(1)) == before
+    assert list_files(run.path) == list_files(cv_run.path)
+    for mine, undisturbed in zip(
+        [run.path, *run.member_paths()], [cv_run.path, *cv_run.member_paths()], strict=True
+    ):
+        assert read_bytes(mine, OUT_OF_FOLD) == read_bytes(undisturbed, OUT_OF_FOLD)
+    assert read_figures(run.path, OUT_OF_FOLD) == read_figures(cv_run.path, OUT_OF_FOLD)
+
+
+def test_nothing_is_trained_when_only_the_pooling_is_left(
+    cv_copy: Run, train: Train, small_dataset: Dataset
+) -> None:
+    cv_copy.last_file.unlink()
+
+    def refuse_to_train(step: Progress) -> None:
+        raise AssertionError(step.stage)
+
+    run = train(small_dataset, folds=FOLDS, listen=refuse_to_train)
+    assert run == cv_copy
+    assert run.is_complete
+
+
+def strip(figures: Figures) -> dict[str, Any]:
+    """The figures without what tells apart runs and data sets."""
+    content = figures.to_dict()
+    return {"models": list(content["models"].values()), "folds": content.get("folds")}
+
+
+def test_test_images_play_no_part_in_training(
+    train: Train, small_dataset: Dataset, cv_run: Run, train_run: Run
+) -> None:
+    noisy = replace_split(small_dataset, "test", fill_with_noise(small_dataset.test))
+    single, folds = train(noisy), train(noisy, folds=FOLDS)
+    for mine, other, split in ((single, train_run, "val"), (folds, cv_run, OUT_OF_FOLD)):
+        assert mine.record.data.digest != other.record.data.digest
+        assert read_bytes(mine.path, split) == read_bytes(other.path, split)
+        assert strip(read_figures(mine.path, split)) == strip(read_figures(other.path, split))
+        for one, another in zip(mine.member_paths(), other.member_paths(), strict=True):
+            assert (one / HISTORY).read_bytes() == (another / HISTORY).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def dataset_with_copies(small_dataset: Dataset) -> Dataset:
+    """Images from a file, of which 3 of val also stand in train, and 24 of train are to be kept."""
+    val = small_dataset.val
+    images = val.images.copy()
+    images[:3] = small_dataset.train.images[:3]
+    labels = val.labels.copy()
+    labels[:3] = small_dataset.train.labels[:3]
+    changed = replace_split(small_dataset, "val", Split(images, labels))
+    return replace(changed, name="small.npz", synthetic=False)
+
+
+def test_copies_of_training_images_do_not_say_when_to_stop(
+    train: Train, dataset_with_copies: Dataset
+) -> None:
+    copies = np.isin(
+        hash_images(dataset_with_copies.val.images), hash_images(dataset_with_copies.train.images)
+    )
+    assert copies.sum() == 3
+    config = TINY.model_copy(update={"head_epochs": 1, "tune_epochs": 0})
+    run = train(dataset_with_copies, config)
+    assert run.record.data.stopping_images == len(dataset_with_copies.val) - 3
+    assert len(read_scores(run.path, "val").index) == len(dataset_with_copies.val)
+    assert run.name == "train-1"
+    assert not run.synthetic
+    assert not read_figures(run.path, "val").synthetic
+    assert not read_card(run.path / MODEL).data.synthetic
+
+
+def test_validation_images_that_are_all_copies_are_refused(
+    train: Train, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError):
+        train(replace_split(small_dataset, "val", small_dataset.train))
+    assert not list_files(tmp_path / "runs")
+
+
+def test_subset_is_what_is_trained_on(train: Train, small_dataset: Dataset) -> None:
+    config = TINY.model_copy(update={"subset": 14, "head_epochs": 1, "tune_epochs": 0})
+    run = train(small_dataset, config, folds=2)
+    assert run.record.data.train_images == 14
+    assert len(read_scores(run.path, OUT_OF_FOLD).index) == 14
+
+
+@pytest.mark.parametrize("folds", [-1, 0, 1, 13])
+def test_impossible_folds_leave_nothing(
+    folds: int, train: Train, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="folds"):
+        train(small_dataset, folds=folds)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_weights_of_another_network_leave_nothing(
+    folds: int | None, train: Train, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    def refuse_weights(*arguments: Any) -> Any:
+        raise WeightsError("not the weights of ResNet-50")
+
+    with pytest.raises(WeightsError):
+        train(small_dataset, folds=folds, backbone_builder=refuse_weights)
+    assert not list_files(tmp_path / "runs")
+
+
+def test_training_that_diverges_says_so(train: Train, small_dataset: Dataset) -> None:
+    config = TINY.model_copy(update={"head_learning_rate": 1e38})
+    with pytest.raises(PneumoError) as caught:
+        train(small_dataset, config)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_taken_name_is_refused_before_training(cv_copy: Run, train: Train, small_dataset: Dataset) -> None:
+    def refuse_to_train(step: Progress) -> None:
+        raise AssertionError(step.stage)
+
+    before = stamp_files(cv_copy.path)
+    with pytest.raises(PneumoError, match="there already"):
+        train(small_dataset, folds=FOLDS, name=cv_copy.name, listen=refuse_to_train)
+    assert stamp_files(cv_copy.path) == before
