@@ -30,7 +30,9 @@ def main() -> None:
     )
     evaluation = evaluate_run(run, data.dataset, "test")
     for name, metrics in evaluation.figures.models.items():
-        print(f"{name}: AUC {metrics.roc_auc:.3f}, accuracy {metrics.accuracy:.3f} on {metrics.n} drawn images")
+        print(
+            f"{name}: AUC {metrics.roc_auc:.3f}, accuracy {metrics.accuracy:.3f} on {metrics.n} drawn images"
+        )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from pneumocli import DISCLAIMER, __version__
 from pneumocli.commands.cv import cv
+from pneumocli.commands.doctor import doctor
 from pneumocli.commands.ensemble import ensemble
 from pneumocli.commands.evaluate import evaluate
 from pneumocli.commands.fetch import fetch
@@ -63,7 +64,7 @@ def _options(
     pass
 
 
-for command in (fetch, train, cv, evaluate, ensemble, predict):
+for command in (fetch, train, cv, evaluate, ensemble, predict, doctor):
     app.command()(command)
 
 

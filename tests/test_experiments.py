@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def test_fold_is_scored_by_its_saved_model_on_what_it_has_not_seen(
 
 def test_folds_models_differ(cv_run: Run, small_dataset: Dataset) -> None:
     scores = [score_rows(folder, small_dataset.val.images) for folder in cv_run.member_paths()]
-    assert all((one != other).any() for one, other in zip(scores, scores[1:], strict=False))
+    assert all((one != other).any() for one, other in pairwise(scores))
 
 
 def test_single_model_is_scored_by_its_saved_model(train_run: Run, small_dataset: Dataset) -> None:
@@ -252,14 +253,13 @@ def dataset_with_copies(small_dataset: Dataset) -> Dataset:
 def test_copies_of_training_images_do_not_say_when_to_stop(
     train: Train, dataset_with_copies: Dataset
 ) -> None:
-    copies = np.isin(
-        hash_images(dataset_with_copies.val.images), hash_images(dataset_with_copies.train.images)
-    )
+    val, shown = dataset_with_copies.val, dataset_with_copies.train
+    copies = np.isin(hash_images(val.images), hash_images(shown.images))
     assert copies.sum() == 3
     config = TINY.model_copy(update={"head_epochs": 1, "tune_epochs": 0})
     run = train(dataset_with_copies, config)
-    assert run.record.data.stopping_images == len(dataset_with_copies.val) - 3
-    assert len(read_scores(run.path, "val").index) == len(dataset_with_copies.val)
+    assert run.record.data.stopping_images == len(val) - 3
+    assert len(read_scores(run.path, "val").index) == len(val)
     assert run.name == "train-1"
     assert not run.synthetic
     assert not read_figures(run.path, "val").synthetic

@@ -1,4 +1,4 @@
-"""The feature bank, and the order in which training sees its rows."""
+"""Trunk outputs, kept or computed again, and the order in which training sees their rows."""
 
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pneumocli.core.bank import Cache
+from pneumocli.core.config import Precision
 from pneumocli.core.errors import PneumoError
-from pneumocli.core.features import FeatureBatches, bank_features
+from pneumocli.core.features import FeatureBatches, compute_features
+from pneumocli.core.inference import Rows
 from pneumocli.core.progress import Progress
 from pneumocli.core.seeding import derive_generator
 
@@ -30,11 +33,15 @@ class CountedRows:
         return self.inputs[rows]
 
 
-@pytest.fixture(scope="module")
-def model() -> keras.Model:
+def build_model(policy: str = "float32") -> keras.Model:
     image = keras.Input((4, 4, 1))
     draw = keras.initializers.GlorotUniform(0)
-    return keras.Model(image, keras.layers.Conv2D(3, 2, kernel_initializer=draw)(image))
+    return keras.Model(image, keras.layers.Conv2D(3, 2, kernel_initializer=draw, dtype=policy)(image))
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    return build_model()
 
 
 @pytest.fixture
@@ -42,118 +49,171 @@ def inputs() -> CountedRows:
     return CountedRows(np.random.default_rng(0).normal(size=(40, 4, 4, 1)).astype(np.float32))
 
 
-Bank = Callable[..., NDArray[np.float32]]
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "bank")
+
+
+Compute = Callable[..., Rows]
 
 
 @pytest.fixture
-def bank(model: keras.Model, inputs: CountedRows, tmp_path: Path) -> Bank:
-    def call(**changes: object) -> NDArray[np.float32]:
-        settings = {"directory": tmp_path / "bank", "key": {"images": "a"}, "stage": "features"}
-        return bank_features(model, inputs, **{**settings, **changes})  # type: ignore[arg-type]
+def compute(model: keras.Model, inputs: CountedRows, cache: Cache) -> Compute:
+    def call(**changes: object) -> Rows:
+        settings = {"model": model, "cache": cache, "key": {"images": "a"}, "stage": "features"} | changes
+        return compute_features(inputs=inputs, **settings)  # type: ignore[arg-type]
 
     return call
 
 
-def the_file(tmp_path: Path) -> Path:
-    (path,) = (tmp_path / "bank").iterdir()
+def read_all(rows: Rows) -> NDArray[np.float32]:
+    return rows[np.arange(len(rows))]
+
+
+def the_bank(cache: Cache) -> Path:
+    (path,) = cache.directory.glob("*.npy")
     return path
 
 
-def test_bank_holds_what_the_model_gives(bank: Bank, model: keras.Model, inputs: CountedRows) -> None:
-    kept = bank()
+def test_features_are_what_the_model_gives(compute: Compute, model: keras.Model, inputs: CountedRows) -> None:
+    kept = read_all(compute())
     assert kept.shape == (40, 3, 3, 3)
     assert kept.dtype == np.float32
     np.testing.assert_allclose(kept, model.predict(inputs.inputs, verbose=0), rtol=1e-5, atol=1e-6)
 
 
-def test_second_call_reads_the_bank(bank: Bank, inputs: CountedRows, tmp_path: Path) -> None:
-    first = np.array(bank())
+def test_second_call_reads_the_bank(compute: Compute, inputs: CountedRows, cache: Cache) -> None:
+    first = read_all(compute())
     inputs.read = 0
-    np.testing.assert_array_equal(bank(), first)
+    np.testing.assert_array_equal(read_all(compute()), first)
     assert inputs.read == 0
-    assert the_file(tmp_path).stat().st_size > first.nbytes
+    assert the_bank(cache).stat().st_size > first.nbytes
 
 
-def test_bank_cannot_be_written_through_its_map(bank: Bank) -> None:
-    kept = bank()
-    with pytest.raises(ValueError, match="read-only"):
-        kept[0] = 0
+def test_writing_to_what_was_read_leaves_the_bank_as_it_is(compute: Compute) -> None:
+    kept = compute()
+    first = read_all(kept)
+    whole = first.copy()
+    first[:] = 0
+    for again in (kept, compute()):
+        np.testing.assert_array_equal(read_all(again), whole)
 
 
 @pytest.mark.parametrize("key", [{"images": "b"}, {"images": "a", "image_size": 64}, {}])
-def test_another_key_computes_anew(bank: Bank, inputs: CountedRows, key: dict[str, object]) -> None:
-    bank()
+def test_another_key_computes_anew(compute: Compute, inputs: CountedRows, key: dict[str, object]) -> None:
+    compute()
     inputs.read = 0
     inputs.inputs = -inputs.inputs
-    changed = bank(key=key)
+    changed = read_all(compute(key=key))
     assert inputs.read >= len(inputs)
-    assert (changed != bank()).any()
+    assert (changed != read_all(compute())).any()
 
 
-def test_order_of_the_key_is_of_no_account(bank: Bank, inputs: CountedRows) -> None:
-    bank(key={"a": 1, "b": 2})
+def test_order_of_the_key_is_of_no_account(compute: Compute, inputs: CountedRows) -> None:
+    compute(key={"a": 1, "b": 2})
     inputs.read = 0
-    bank(key={"b": 2, "a": 1})
+    compute(key={"b": 2, "a": 1})
     assert inputs.read == 0
 
 
-def cut_off(content: bytes) -> bytes:
-    return content[: len(content) // 2]
+@pytest.mark.parametrize("rows", [[0], [39, 0, 7, 7], list(range(33)), list(range(40))])
+def test_without_a_cache_the_same_bytes_are_computed_when_asked_for(
+    compute: Compute, inputs: CountedRows, tmp_path: Path, rows: list[int]
+) -> None:
+    kept = compute()
+    inputs.read = 0
+    computed = compute(cache=None)
+    assert inputs.read == 0
+    assert len(computed) == len(kept) == 40
+    again, banked = computed[np.array(rows)], kept[np.array(rows)]
+    assert inputs.read >= len(rows)
+    assert again.dtype == banked.dtype == np.float32
+    assert again.tobytes() == banked.tobytes()
 
 
-DAMAGES: dict[str, Callable[[bytes], bytes]] = {
-    "cut off": cut_off,
-    "one byte short": lambda content: content[:-1],
-    "only the header": lambda content: content[:128],
-    "half a header": lambda content: content[:20],
-    "empty": lambda content: b"",
-    "not an array": lambda content: b"something else" * 100,
-    "header broken": lambda content: content.replace(b"(40, 3, 3, 3)", b"(40, 3, 3, 3 "),
-    "other numbers": lambda content: content.replace(b"<f4", b"<i4"),
-    "other shape": lambda content: content.replace(b"(40, 3, 3, 3)", b"(30, 4, 3, 3)"),
+def test_without_a_cache_nothing_is_written(compute: Compute, tmp_path: Path) -> None:
+    read_all(compute(cache=None))
+    assert not list(tmp_path.iterdir())
+
+
+POLICIES = {
+    Precision.FLOAT32: "float32",
+    Precision.BFLOAT16: "mixed_bfloat16",
+    Precision.FLOAT16: "mixed_float16",
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_bank_is_computed_anew(bank: Bank, tmp_path: Path, damage: str) -> None:
-    whole = np.array(bank())
-    path = the_file(tmp_path)
-    content = DAMAGES[damage](path.read_bytes())
+@pytest.mark.parametrize("precision", POLICIES)
+def test_bank_holds_every_bit_of_each_precision(
+    compute: Compute, inputs: CountedRows, precision: Precision
+) -> None:
+    model = build_model(POLICIES[precision])
+    own = np.asarray(model.predict_on_batch(inputs.inputs))
+    assert own.dtype.name == precision.value
+    for _ in range(2):
+        kept = read_all(compute(model=model, precision=precision))
+        assert kept.dtype == np.float32
+        assert kept.astype(own.dtype).tobytes() == own.tobytes()
+        assert kept.tobytes() == own.astype(np.float32).tobytes()
+    computed = read_all(compute(model=model, precision=precision, cache=None))
+    assert computed.tobytes() == kept.tobytes()
+
+
+def test_bank_of_half_the_bits_takes_half_the_room(compute: Compute, cache: Cache, tmp_path: Path) -> None:
+    compute()
+    half = Cache(tmp_path / "half")
+    compute(model=build_model("mixed_bfloat16"), precision=Precision.BFLOAT16, cache=half)
+    header = 128
+    whole, halved = (the_bank(each).stat().st_size - header for each in (cache, half))
+    assert whole == 2 * halved == 4 * 40 * 27
+
+
+def test_precisions_do_not_share_a_bank(compute: Compute, inputs: CountedRows) -> None:
+    whole = read_all(compute())
+    inputs.read = 0
+    rounded = read_all(compute(model=build_model("mixed_bfloat16"), precision=Precision.BFLOAT16))
+    assert inputs.read >= len(inputs)
+    assert (rounded != whole).any()
+    np.testing.assert_array_equal(read_all(compute()), whole)
+
+
+def test_damaged_bank_is_computed_anew(compute: Compute, cache: Cache) -> None:
+    whole = read_all(compute())
+    path = the_bank(cache)
+    content = path.read_bytes()
     path.unlink()
-    path.write_bytes(content)
-    again = bank()
-    assert again.dtype == np.float32
-    np.testing.assert_array_equal(again, whole)
-    np.testing.assert_array_equal(np.load(the_file(tmp_path)), whole)
+    path.write_bytes(content[: len(content) // 2])
+    np.testing.assert_array_equal(read_all(compute()), whole)
+    np.testing.assert_array_equal(np.load(the_bank(cache)), whole)
 
 
-def test_a_stop_half_way_leaves_no_bank(bank: Bank, inputs: CountedRows, tmp_path: Path) -> None:
+def test_a_stop_half_way_leaves_no_bank(compute: Compute, cache: Cache) -> None:
     def stop(progress: Progress) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        bank(listen=stop)
-    assert list((tmp_path / "bank").iterdir()) == []
-    assert np.isfinite(bank()).all()
+        compute(listen=stop)
+    assert list(cache.directory.iterdir()) == []
+    assert np.isfinite(read_all(compute())).all()
 
 
-def test_no_room_is_said_in_one_line(bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_is_said_in_one_line(compute: Compute, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", refuse, raising=False)
     with pytest.raises(PneumoError, match="no room") as caught:
-        bank()
+        compute()
     assert len(str(caught.value).splitlines()) == 1
-    assert str(tmp_path) in str(caught.value)
-    assert list((tmp_path / "bank").iterdir()) == []
+    assert str(cache.directory) in str(caught.value)
+    assert list(cache.directory.iterdir()) == []
 
 
-def test_listener_hears_of_all_rows_at_the_first_and_the_second_call(bank: Bank) -> None:
-    for _ in range(2):
+def test_listener_hears_of_all_rows_at_the_first_and_the_second_call(compute: Compute) -> None:
+    for stage in ("features", "features, kept from before"):
         heard: list[Progress] = []
-        bank(listen=heard.append)
-        assert heard[-1] == Progress("features", 40, 40)
+        compute(listen=heard.append)
+        assert heard[-1] == Progress(stage, 40, 40)
         assert [step.done for step in heard] == sorted(step.done for step in heard)
 
 
@@ -167,7 +227,7 @@ def draw(epoch: int) -> np.random.Generator:
 def make_batches(batch_size: int = 4, shuffled: bool = True) -> FeatureBatches:
     """Batches of features that are two to the power of their row, so that a sum tells which rows it holds."""
     features = 2.0 ** np.arange(20, dtype=np.float32)[:, np.newaxis]
-    return FeatureBatches(features, ROWS, ROWS % 2, batch_size, draw if shuffled else None)
+    return FeatureBatches([features], ROWS, ROWS % 2, batch_size, draw if shuffled else None)
 
 
 def visit(batches: FeatureBatches) -> Iterator[list[int]]:
@@ -210,6 +270,19 @@ def test_order_without_a_generator_is_the_order_of_the_rows() -> None:
     batches = make_batches(shuffled=False)
     batches.start_epoch(5)
     assert list(chain(*visit(batches))) == ROWS.tolist()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_epochs_take_the_views_in_turn_and_all_rows_of_each(count: int) -> None:
+    # Twenty rows a view, so that a number names the view and the row.
+    views = [view * 20 + np.arange(20, dtype=np.float32)[:, np.newaxis] for view in range(count)]
+    batches = FeatureBatches(views, ROWS, ROWS % 2, 4, draw)
+    for epoch in (0, 1, 2, 3, 1, 5):
+        batches.start_epoch(epoch)
+        seen = np.concatenate([batches[number][0][:, 0] for number in range(len(batches))])
+        labels = np.concatenate([batches[number][1][:, 0] for number in range(len(batches))])
+        assert seen.tolist() == [epoch % count * 20 + row for row in expect_order(epoch)]
+        np.testing.assert_array_equal(labels, seen % 2)
 
 
 def test_fit_sees_each_epoch_in_its_own_order() -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import ImageError
-from pneumocli.core.images import describe_preparation, prepare_image, read_image
+from pneumocli.core.images import describe_preparation, find_images, prepare_image, read_image
 
 Grey = NDArray[np.uint8]
 
@@ -219,6 +219,7 @@ def test_exif_orientation(orientation: int, suffix: str, tmp_path: Path) -> None
     np.testing.assert_array_equal(read_image(path, 28), prepare_by_hand(upright))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, which the command line does not show
 def test_damaged_exif_does_not_matter(tmp_path: Path) -> None:
     levels = draw_levels(100, 130)
     plain = save(Image.fromarray(levels), tmp_path / "plain.jpg")
@@ -279,3 +280,14 @@ def test_preparation_is_told_in_words() -> None:
     assert "JPEG quality 75" in describe_preparation(28)
     assert "assumption" in describe_preparation(64)
     assert "JPEG" not in describe_preparation(64)
+
+
+def test_a_folder_gives_way_to_its_images(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "deep/c.tiff", "notes.txt", "deep/d.csv"):
+        path = tmp_path / "xrays" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    named = tmp_path / "named.dat"
+    found = find_images([named, tmp_path / "xrays", named])
+    inside = [tmp_path / "xrays" / name for name in ("a.JPG", "b.png", "deep/c.tiff")]
+    assert found == [named, *inside, named]

@@ -13,23 +13,18 @@ import pytest
 from numpy.typing import NDArray
 
 from pneumocli.core.backend import load_backend
-from pneumocli.core.config import TrainConfig
+from pneumocli.core.bank import Cache
+from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset, Split, make_folds
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.features import FeatureBatches
 from pneumocli.core.files import write_json
-from pneumocli.core.inference import compute_member_scores
-from pneumocli.core.model import BackboneBuilder, Parts, build_parts
+from pneumocli.core.inference import Rows, compute_member_scores
+from pneumocli.core.material import Material, SplitFeatures, prepare_material
+from pneumocli.core.model import BackboneBuilder, Parts, build_parts, copy_weights
 from pneumocli.core.progress import Progress
 from pneumocli.core.scores import Scores, pool_scores
-from pneumocli.core.training import (
-    Material,
-    SplitFeatures,
-    Trained,
-    prepare_material,
-    score_features,
-    train_classifier,
-)
+from pneumocli.core.training import Trained, score_features, train_classifier
 
 CONFIG = TrainConfig(
     image_size=32,
@@ -47,6 +42,15 @@ VAL_COPIES = np.array([2, 7, 8])
 
 def change(config: TrainConfig, **changes: object) -> TrainConfig:
     return config.model_copy(update=changes)
+
+
+def adjust(material: Material, config: TrainConfig = CONFIG, **changes: object) -> Material:
+    """The same features, trained on with other settings; those of the trunk must stay."""
+    return replace(material, config=change(config, **changes))
+
+
+def read_all(rows: Rows) -> NDArray[np.float32]:
+    return rows[np.arange(len(rows))]
 
 
 def draw_split(seed: int, count: int) -> Split:
@@ -69,14 +73,14 @@ def dataset() -> Dataset:
 def material(
     dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path_factory: pytest.TempPathFactory
 ) -> Material:
-    cache = tmp_path_factory.mktemp("bank")
+    cache = Cache(tmp_path_factory.mktemp("bank"))
     return prepare_material(dataset, CONFIG, None, cache=cache, backbone_builder=tiny_backbone)
 
 
 @pytest.fixture(scope="module")
 def rows(material: Material) -> NDArray[np.int64]:
     """Rows with another share of normal images than the whole."""
-    labels = material.train.labels
+    labels = material.labels
     chosen = np.flatnonzero((labels == 0) | (np.arange(len(labels)) % 3 == 0))
     assert (labels[chosen] == 0).mean() > 1.5 * (labels == 0).mean()
     return chosen
@@ -84,10 +88,15 @@ def rows(material: Material) -> NDArray[np.int64]:
 
 def poison(features: SplitFeatures, rows: NDArray[np.int64]) -> SplitFeatures:
     """Features that spoil whatever these rows take part in."""
-    maps, pooled, labels = np.array(features.maps), np.array(features.pooled), features.labels.copy()
+    maps, pooled = read_all(features.maps), read_all(features.pooled)
     maps[rows] = pooled[rows] = np.nan
-    labels[rows] = 10**6
-    return SplitFeatures(maps, pooled, labels)
+    return SplitFeatures(maps, pooled)
+
+
+def poison_labels(labels: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    poisoned = labels.copy()
+    poisoned[rows] = 10**6
+    return poisoned
 
 
 @dataclass
@@ -105,16 +114,22 @@ class Watched:
 @pytest.fixture(scope="module")
 def watched(material: Material, rows: NDArray[np.int64]) -> Watched:
     """One fold, trained where the images that must have no say are poisoned."""
-    held_out = np.setdiff1d(material.train.rows(), rows)
-    poisoned = replace(material, train=poison(material.train, held_out), val=poison(material.val, VAL_COPIES))
+    held_out = np.setdiff1d(material.rows(), rows)
+    poisoned = replace(
+        material,
+        views=(poison(material.views[0], held_out),),
+        labels=poison_labels(material.labels, held_out),
+        val=poison(material.val, VAL_COPIES),
+        val_labels=poison_labels(material.val_labels, VAL_COPIES),
+    )
     losses: list[Any] = []
     fits: list[dict[str, Any]] = []
     orders: list[list[int]] = []
     heard: list[Progress] = []
     row_of = {
         row.tobytes(): number
-        for features in (material.train.pooled, material.train.maps)
-        for number, row in enumerate(features)
+        for features in (material.views[0].pooled, material.views[0].maps)
+        for number, row in enumerate(read_all(features))
     }
     compile_model, fit_model = keras.Model.compile, keras.Model.fit
 
@@ -135,7 +150,7 @@ def watched(material: Material, rows: NDArray[np.int64]) -> Watched:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(keras.Model, "compile", watch_compile)
         patch.setattr(keras.Model, "fit", watch_fit)
-        trained = train_classifier(poisoned, CONFIG, rows, fold=1, title="fold 1", listen=heard.append)
+        trained = train_classifier(poisoned, rows, fold=1, title="fold 1", listen=heard.append)
     before = build_parts(28, CONFIG, None, fold=1, backbone_builder=material.backbone_builder)
     return Watched(trained, before, losses, fits, orders, heard)
 
@@ -149,14 +164,14 @@ def find_kept(history: list[dict[str, Any]]) -> dict[str, Any]:
     return [entry for entry in history if entry["kept"]][-1]
 
 
-def compute_stopping_loss(trained: Trained, material: Material, config: TrainConfig, alpha: float) -> float:
+def compute_stopping_loss(trained: Trained, material: Material, alpha: float) -> float:
     """The focal loss on the rows that decide when to stop, by its formula."""
     chosen = material.stopping_rows
     scores = score_features(trained.parts, material.val.maps, chosen).astype(np.float64)
-    labels = material.val.labels[chosen]
+    labels = material.val_labels[chosen]
     true_class = np.where(labels == 1, scores, 1 - scores)
     weight = np.where(labels == 1, alpha, 1 - alpha)
-    return float(np.mean(-weight * (1 - true_class) ** config.focal_gamma * np.log(true_class)))
+    return float(np.mean(-weight * (1 - true_class) ** material.config.focal_gamma * np.log(true_class)))
 
 
 def test_loss_falls_on_what_can_be_learnt(watched: Watched) -> None:
@@ -201,7 +216,7 @@ def test_normalization_keeps_its_statistics(watched: Watched) -> None:
 def test_classes_are_weighed_as_in_the_rows_trained_on(
     watched: Watched, material: Material, rows: NDArray[np.int64]
 ) -> None:
-    normal_share = (material.train.labels[rows] == 0).mean()
+    normal_share = (material.labels[rows] == 0).mean()
     assert len(watched.losses) == 2
     for loss in watched.losses:
         assert loss.get_config()["alpha"] == pytest.approx(normal_share)
@@ -234,8 +249,8 @@ def test_best_epoch_is_the_one_returned(
     history = watched.trained.history
     kept = find_kept(history)
     assert kept["val_loss"] == min(entry["val_loss"] for entry in history if entry["phase"] == "tune")
-    alpha = float((material.train.labels[rows] == 0).mean())
-    loss = compute_stopping_loss(watched.trained, material, CONFIG, alpha)
+    alpha = float((material.labels[rows] == 0).mean())
+    loss = compute_stopping_loss(watched.trained, material, alpha)
     assert loss == pytest.approx(kept["val_loss"], rel=1e-4)
 
 
@@ -253,7 +268,7 @@ def test_listener_hears_whole_numbers_that_rise_to_the_total(watched: Watched) -
 def test_joined_model_gives_the_scores_of_the_features(
     watched: Watched, material: Material, dataset: Dataset
 ) -> None:
-    from_features = score_features(watched.trained.parts, material.val.maps, material.val.rows())
+    from_features = score_features(watched.trained.parts, material.val.maps, np.arange(24))
     from_pixels = compute_member_scores(watched.trained.join(), dataset.val.images)[0]
     np.testing.assert_array_equal(from_pixels, from_features)
 
@@ -276,20 +291,10 @@ def test_val_images_with_a_copy_in_train_do_not_decide_when_to_stop(
     check_sound(watched.trained)
 
 
-def test_val_of_copies_alone_is_refused_in_words(
-    dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path: Path
-) -> None:
-    copied = Dataset("copied", {**dataset.splits, "val": dataset.train.take(np.arange(12))})
-    with pytest.raises(PneumoError, match=r"val|copy|copies"):
-        train_classifier(
-            prepare_material(copied, BRIEF, None, cache=tmp_path, backbone_builder=tiny_backbone), BRIEF
-        )
-
-
 @pytest.fixture(scope="module")
 def misleading(material: Material) -> Material:
     """Val with its labels exchanged: whatever is learnt makes its loss higher."""
-    return replace(material, val=replace(material.val, labels=1 - material.val.labels))
+    return replace(material, val_labels=1 - material.val_labels)
 
 
 def test_a_second_phase_that_makes_things_worse_is_not_kept(
@@ -303,10 +308,10 @@ def test_a_second_phase_that_makes_things_worse_is_not_kept(
         ends.append(model.get_weights())
 
     monkeypatch.setattr(keras.Model, "fit", watch_fit)
-    config = change(
-        CONFIG, head_patience=1, tune_patience=2, head_epochs=9, tune_epochs=9, tune_learning_rate=0.01
+    patient = adjust(
+        misleading, head_patience=1, tune_patience=2, head_epochs=9, tune_epochs=9, tune_learning_rate=0.01
     )
-    trained = train_classifier(misleading, config)
+    trained = train_classifier(patient)
     phases = [entry["phase"] for entry in trained.history]
     assert phases == ["head"] * 2 + ["tune"] * 3, "patience ends both phases"
     kept = find_kept(trained.history)
@@ -314,19 +319,17 @@ def test_a_second_phase_that_makes_things_worse_is_not_kept(
     best_of_head, last_of_head = (entry["val_loss"] for entry in trained.history[:2])
     assert best_of_head < 0.999 * last_of_head
     assert kept["val_loss"] == pytest.approx(best_of_head, rel=1e-4)
-    before = build_parts(28, config, None, backbone_builder=misleading.backbone_builder)
+    before = build_parts(28, patient.config, None, backbone_builder=misleading.backbone_builder)
     assert list_changed(before.tail, trained.parts.tail) == set()
     assert len(ends) == 2
     for head, both in zip(ends[0], trained.parts.head.get_weights(), strict=True):
         np.testing.assert_array_equal(both, head)
-    alpha = float((misleading.train.labels == 0).mean())
-    assert compute_stopping_loss(trained, misleading, config, alpha) == pytest.approx(
-        kept["val_loss"], rel=1e-4
-    )
+    alpha = float((misleading.labels == 0).mean())
+    assert compute_stopping_loss(trained, misleading, alpha) == pytest.approx(kept["val_loss"], rel=1e-4)
 
 
 def test_a_second_phase_without_a_finite_loss_is_not_kept(material: Material, tmp_path: Path) -> None:
-    trained = train_classifier(material, change(CONFIG, head_epochs=1, tune_learning_rate=1e30))
+    trained = train_classifier(adjust(material, head_epochs=1, tune_learning_rate=1e30))
     kept = find_kept(trained.history)
     assert (kept["phase"], kept["epoch"]) == ("tune", 0)
     check_sound(replace(trained, history=[]))
@@ -335,19 +338,19 @@ def test_a_second_phase_without_a_finite_loss_is_not_kept(material: Material, tm
 
 def test_a_training_that_diverges_is_said_in_words(material: Material) -> None:
     with pytest.raises(PneumoError, match="learning rate"):
-        train_classifier(material, change(BRIEF, head_learning_rate=1e30, tune_epochs=0))
+        train_classifier(adjust(material, BRIEF, head_learning_rate=1e30, tune_epochs=0))
 
 
 def test_without_early_stopping_all_epochs_run_and_the_last_is_kept(misleading: Material) -> None:
-    config = change(CONFIG, early_stopping=False, head_epochs=3, head_patience=1, tune_patience=1)
-    trained = train_classifier(misleading, config)
+    endless = adjust(misleading, early_stopping=False, head_epochs=3, head_patience=1, tune_patience=1)
+    trained = train_classifier(endless)
     last_of_head, last_of_tune = trained.history[2], trained.history[-1]
     assert [entry["phase"] for entry in trained.history if entry["epoch"]] == ["head"] * 3 + ["tune"] * 3
     assert last_of_head["kept"]
     assert last_of_tune["kept"]
     assert sum(entry["kept"] for entry in trained.history) == 2
-    alpha = float((misleading.train.labels == 0).mean())
-    loss = compute_stopping_loss(trained, misleading, config, alpha)
+    alpha = float((misleading.labels == 0).mean())
+    loss = compute_stopping_loss(trained, misleading, alpha)
     assert loss == pytest.approx(last_of_tune["val_loss"], rel=1e-4)
 
 
@@ -356,20 +359,20 @@ def test_second_phase_can_be_left_out(
     dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path: Path, changes: dict[str, int]
 ) -> None:
     config = change(BRIEF, **changes)
-    material = prepare_material(dataset, config, None, cache=tmp_path, backbone_builder=tiny_backbone)
-    trained = train_classifier(material, config)
+    material = prepare_material(dataset, config, None, cache=Cache(tmp_path), backbone_builder=tiny_backbone)
+    trained = train_classifier(material)
     assert {entry["phase"] for entry in trained.history} == {"head"}
     before = build_parts(28, config, None, backbone_builder=tiny_backbone)
     assert list_changed(before.tail, trained.parts.tail) == set()
 
 
 def test_held_out_scores_of_all_folds_cover_every_image_once(material: Material) -> None:
-    labels = material.train.labels
-    config = change(BRIEF, tune_epochs=0)
+    labels = material.labels
+    brief = adjust(material, BRIEF, tune_epochs=0)
     parts = []
     for fold, (train_rows, held_out) in enumerate(make_folds(labels, 2, seed=0), start=1):
-        trained = train_classifier(material, config, train_rows, fold=fold)
-        scores = score_features(trained.parts, material.train.maps, held_out)
+        trained = train_classifier(brief, train_rows, fold=fold)
+        scores = score_features(trained.parts, material.maps, held_out)
         parts.append(Scores(held_out, labels[held_out], scores))
     pooled = pool_scores(parts)
     assert pooled.index.tolist() == list(range(len(labels)))
@@ -378,57 +381,135 @@ def test_held_out_scores_of_all_folds_cover_every_image_once(material: Material)
         np.testing.assert_array_equal(pooled.y_score[part.index], part.y_score)
 
 
-class WithoutTest(dict[str, Split]):
-    """Splits of which test may not be asked for."""
+@dataclass
+class MixedRun:
+    """A training run in bfloat16, and the models that were fitted."""
 
-    def __getitem__(self, name: str) -> Split:
-        assert name != "test", "the test split was touched"
-        return super().__getitem__(name)
-
-    def values(self) -> Any:
-        raise AssertionError("all splits were asked for")
-
-    items = values
+    trained: Trained
+    fitted: list[keras.Model]
 
 
-def test_training_does_not_touch_the_test_split(
-    dataset: Dataset, material: Material, tiny_backbone: BackboneBuilder, tmp_path: Path
+@pytest.fixture(scope="module")
+def mixed(material: Material) -> MixedRun:
+    fitted: list[keras.Model] = []
+    fit_model = keras.Model.fit
+
+    def watch_fit(model: keras.Model, *args: Any, **settings: Any) -> Any:
+        fitted.append(model)
+        return fit_model(model, *args, **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "fit", watch_fit)
+        trained = train_classifier(replace(material, precision=Precision.BFLOAT16))
+    return MixedRun(trained, fitted)
+
+
+def list_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    return list(model._flatten_layers(include_self=False))
+
+
+def test_mixed_training_multiplies_in_bfloat16_and_keeps_its_weights_in_float32(mixed: MixedRun) -> None:
+    assert len(mixed.fitted) == 2
+    for model in mixed.fitted:
+        products = {
+            layer.name: layer.compute_dtype for layer in list_layers(model) if layer.trainable_weights
+        }
+        assert products.pop("logit") == "float32"
+        assert products.pop("head", "bfloat16") == "bfloat16"
+        assert set(products.values()) == {"bfloat16"}
+        assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
+
+
+def test_mixed_training_ends_in_a_float32_classifier(mixed: MixedRun, material: Material) -> None:
+    parts = mixed.trained.parts
+    for part in (parts.trunk, parts.tail, parts.head):
+        assert {layer.dtype_policy.name for layer in list_layers(part)} == {"float32"}
+        assert {array.dtype for array in part.get_weights()} <= {np.dtype(np.float32)}
+    before = build_parts(28, CONFIG, None, backbone_builder=material.backbone_builder)
+    assert list_changed(before.trunk, parts.trunk) == set()
+    assert list_changed(before.tail, parts.tail) == {"last_conv"}
+    assert list_changed(before.head, parts.head) == {"hidden", "logit"}
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_mixed_training_learns_what_can_be_learnt(mixed: MixedRun) -> None:
+    history = mixed.trained.history
+    assert history[-1]["loss"] < 0.9 * history[0]["loss"]
+    assert find_kept(history)["val_auc"] > 0.95
+
+
+def test_weights_of_mixed_training_are_those_of_its_kept_epoch(mixed: MixedRun, material: Material) -> None:
+    alpha = float((material.labels == 0).mean())
+    loss = compute_stopping_loss(mixed.trained, material, alpha)
+    assert loss == pytest.approx(find_kept(mixed.trained.history)["val_loss"], rel=5e-3)
+
+
+def test_scores_of_the_same_weights_differ_little_between_the_precisions(
+    mixed: MixedRun, material: Material
 ) -> None:
-    blind = Dataset("bright", WithoutTest(dataset.splits))
-    ours = prepare_material(blind, CONFIG, None, cache=tmp_path, backbone_builder=tiny_backbone)
-    np.testing.assert_array_equal(ours.train.maps, material.train.maps)
-    np.testing.assert_array_equal(ours.val.pooled, material.val.pooled)
-    np.testing.assert_array_equal(ours.stopping_rows, material.stopping_rows)
+    rounded = build_parts(
+        28, CONFIG, None, precision=Precision.BFLOAT16, backbone_builder=material.backbone_builder
+    )
+    copy_weights(mixed.trained.parts, rounded)
+    whole, near = (
+        score_features(parts, material.val.maps, np.arange(24)) for parts in (mixed.trained.parts, rounded)
+    )
+    assert (whole != near).any(), "the other precision was in use"
+    np.testing.assert_allclose(near, whole, rtol=0, atol=2e-3)
+    assert np.ptp(whole) > 0.1
 
 
-def test_features_are_those_of_the_images_row_by_row(dataset: Dataset, material: Material) -> None:
-    parts = build_parts(28, CONFIG, None, backbone_builder=material.backbone_builder)
-    for features, split in ((material.train, dataset.train), (material.val, dataset.val)):
-        maps = parts.trunk.predict(split.images[..., np.newaxis], verbose=0)
-        np.testing.assert_allclose(features.maps, maps, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(features.pooled, parts.tail.predict(maps, verbose=0), rtol=1e-4, atol=1e-5)
-        np.testing.assert_array_equal(features.labels, split.labels)
-
-
-def test_features_of_another_cut_are_not_taken_from_the_bank(
-    dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path: Path
+def test_saved_model_of_mixed_training_loads_as_float32(
+    mixed: MixedRun, dataset: Dataset, material: Material, tmp_path: Path
 ) -> None:
-    # Between these two cuts there is an activation alone: no weight and no shape tells them apart.
-    for tune_layers in (3, 4):
-        config = change(CONFIG, tune_layers=tune_layers)
-        kept = prepare_material(dataset, config, None, cache=tmp_path, backbone_builder=tiny_backbone)
-        trunk = build_parts(28, config, None, backbone_builder=tiny_backbone).trunk
-        expected = trunk.predict(dataset.train.images[..., np.newaxis], verbose=0)
-        np.testing.assert_allclose(kept.train.maps, expected, rtol=1e-5, atol=1e-5)
+    mixed.trained.join().save(tmp_path / "a.keras")
+    loaded = keras.saving.load_model(tmp_path / "a.keras", compile=False, safe_mode=True)
+    assert {layer.dtype_policy.name for layer in list_layers(loaded)} == {"float32"}
+    scores = compute_member_scores(loaded, dataset.val.images)[0]
+    from_features = score_features(mixed.trained.parts, material.val.maps, np.arange(24))
+    np.testing.assert_array_equal(scores, from_features)
 
 
-def test_features_are_computed_once_for_both_phases_and_all_folds(
-    dataset: Dataset, material: Material, tiny_backbone: BackboneBuilder, tmp_path: Path
+def test_float16_training_scales_its_loss(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Gradients below 6e-8 are zero in float16.
+    optimizers: list[keras.optimizers.Optimizer] = []
+    fit_model = keras.Model.fit
+
+    def watch_fit(model: keras.Model, *args: Any, **settings: Any) -> Any:
+        optimizers.append(model.optimizer)
+        return fit_model(model, *args, **settings)
+
+    monkeypatch.setattr(keras.Model, "fit", watch_fit)
+    train_classifier(replace(adjust(material, BRIEF), precision=Precision.FLOAT16))
+    assert len(optimizers) == 2
+    assert all(isinstance(each, keras.optimizers.LossScaleOptimizer) for each in optimizers)
+
+
+def test_epochs_take_the_views_in_turn(
+    dataset: Dataset, tiny_backbone: BackboneBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(2):
-        prepare_material(dataset, CONFIG, None, cache=tmp_path, backbone_builder=tiny_backbone)
-    assert len(list(tmp_path.glob("*.npy"))) == 4
-    assert not list(tmp_path.glob("*.partial"))
+    config = change(CONFIG, views=2, crop_area=0.5, flip=True)
+    viewed = prepare_material(dataset, config, None, cache=None, backbone_builder=tiny_backbone)
+    known = {
+        row.tobytes(): (phase, number)
+        for number, view in enumerate(viewed.views)
+        for phase, rows in (("head", view.pooled), ("tune", view.maps))
+        for row in read_all(rows)
+    }
+    assert len(known) == 2 * 2 * 48
+    seen: list[set[tuple[str, int]]] = []
+    fit_model = keras.Model.fit
+
+    def watch_fit(model: keras.Model, batches: FeatureBatches, **settings: Any) -> Any:
+        def note_view(epoch: int, logs: object) -> None:
+            seen.append({known[row.tobytes()] for row in batches[0][0]})
+
+        note = keras.callbacks.LambdaCallback(on_epoch_begin=note_view)
+        return fit_model(model, batches, **{**settings, "callbacks": [*settings["callbacks"], note]})
+
+    monkeypatch.setattr(keras.Model, "fit", watch_fit)
+    train_classifier(replace(viewed, config=change(config, head_epochs=3, tune_epochs=2)))
+    assert seen == [{("head", 0)}, {("head", 1)}, {("head", 0)}, {("tune", 0)}, {("tune", 1)}]
 
 
 REPEATED_RUN = """
@@ -445,10 +526,12 @@ load_backend(deterministic=True)
 import conftest
 import numpy as np
 
+from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import make_folds
+from pneumocli.core.material import prepare_material
 from pneumocli.core.synthetic import draw_dataset
-from pneumocli.core.training import prepare_material, score_features, train_classifier
+from pneumocli.core.training import score_features, train_classifier
 
 dataset = draw_dataset(train=32, val=8, test=3)
 config = TrainConfig(
@@ -456,12 +539,12 @@ config = TrainConfig(
     tune_layers=7, tune_epochs=1, tune_learning_rate=1e-3, deterministic=True,
 )
 builder = conftest.build_tiny_backbone
-material = prepare_material(dataset, config, None, cache=Path(cache), backbone_builder=builder)
+material = prepare_material(dataset, config, None, cache=Cache(Path(cache)), backbone_builder=builder)
 splits = make_folds(dataset.train.labels, 2, config.seed)
 for fold in map(int, folds):
     rows, held_out = splits[fold - 1]
-    trained = train_classifier(material, config, rows, fold=fold)
-    scores = score_features(trained.parts, material.train.maps, held_out)
+    trained = train_classifier(material, rows, fold=fold)
+    scores = score_features(trained.parts, material.maps, held_out)
     print(fold, scores.tobytes().hex(), trained.history)
 """
 
@@ -497,10 +580,10 @@ def test_deterministic_run_is_refused_once_threads_have_worked() -> None:
 def test_real_network_trains(dataset: Dataset, tmp_path: Path) -> None:
     few = Dataset("few", {name: split.take(np.arange(8)) for name, split in dataset.splits.items()})
     config = TrainConfig(image_size=32, batch_size=8, head_units=8, head_epochs=1, tune_epochs=1)
-    material = prepare_material(few, config, None, cache=tmp_path)
-    assert material.train.maps.shape == (8, 2, 2, 1024)
-    trained = train_classifier(material, config)
+    material = prepare_material(few, config, None, cache=Cache(tmp_path))
+    assert read_all(material.maps).shape == (8, 2, 2, 1024)
+    trained = train_classifier(material)
     check_sound(trained)
-    from_features = score_features(trained.parts, material.val.maps, material.val.rows())
+    from_features = score_features(trained.parts, material.val.maps, np.arange(8))
     from_pixels = compute_member_scores(trained.join(), few.val.images)[0]
     np.testing.assert_allclose(from_pixels, from_features, rtol=1e-5)

@@ -11,7 +11,9 @@ SOME_FAILED = 4
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files.", metavar="IMAGE...")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE...")
+    ],
     model: Annotated[
         Path | None,
         typer.Option(help="A run, or a .keras file of pneumocli.", show_default="the newest complete run"),
@@ -34,14 +36,16 @@ def predict(
 
         load_backend()
         from pneumocli.core.evaluation import load_predictor
-        from pneumocli.core.prediction import predict_files
+        from pneumocli.core.images import find_images
+        from pneumocli.core.prediction import Prediction, predict_files
 
         network, card = load_predictor(runs, model)
         say(f"model: {card.name}", quiet)
-        predictions, failures = predict_files(network, card, images, listen=listen)
+        answers = list(predict_files(network, card, find_images(images), listen=listen))
+    rows = [answer.to_dict() for answer in answers if isinstance(answer, Prediction)]
+    failures = [answer.to_dict() for answer in answers if not isinstance(answer, Prediction)]
     for failure in failures:
-        say(f"error: {failure}")
-    rows = [prediction.to_dict() for prediction in predictions]
+        say(f"error: {failure['reason']}")
     if output_format is Format.JSON:
         print_json(
             {
@@ -58,5 +62,5 @@ def predict(
         open_stdout().print(tabulate_predictions(rows, card.name, card.data.synthetic))
     warn_use(card.data.synthetic)
     if failures:
-        say(f"{len(failures)} of {len(images)} images could not be answered")
+        say(f"{len(failures)} of {len(answers)} images could not be answered")
         raise typer.Exit(SOME_FAILED if rows else 1)

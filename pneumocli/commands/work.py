@@ -10,7 +10,7 @@ from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig, choose_config
 from pneumocli.core.data import Dataset
-from pneumocli.core.fetch import SYNTHETIC, cache_directory
+from pneumocli.core.fetch import SYNTHETIC, feature_cache
 from pneumocli.core.figures import read_figures
 from pneumocli.core.inputs import DataInput, Notice, WeightsInput, gather_data, gather_weights
 from pneumocli.core.progress import Listener
@@ -58,11 +58,6 @@ def open_work(
         load_backend(config.deterministic)
         cache = feature_cache(cache_limit) if keep else None
         yield Work(data_input, weights_input, config, cache, listen, notify)
-
-
-def feature_cache(limit: float) -> Cache:
-    """Return where the frozen layers' outputs are kept, at most `limit` GB of them."""
-    return Cache(cache_directory() / "features", round(limit * 1e9))
 
 
 def show_training(run: Run, split: str, output_format: Format, quiet: bool) -> None:

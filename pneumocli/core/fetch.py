@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 from pneumocli import __version__
+from pneumocli.core.bank import Cache
 from pneumocli.core.errors import DataError, DownloadError, PneumoError, WeightsError
 from pneumocli.core.files import replacing
 from pneumocli.core.progress import Listener, Progress, ignore
@@ -83,6 +84,11 @@ def cache_directory() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("pneumocli", appauthor=False)
+
+
+def feature_cache(limit: float = 20.0) -> Cache:
+    """Return where the frozen layers' outputs are kept, at most `limit` GB of them."""
+    return Cache(cache_directory() / "features", round(limit * 1e9))
 
 
 def place_of(source: Source, directory: Path) -> Path:

@@ -8,6 +8,7 @@ and every other size, bilinear without JPEG is an assumption.
 """
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from pneumocli.core.errors import ImageError
 PREPARATION_VERSION = 1
 
 MEASURED_PIXELS = 28
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 JPEG_QUALITY = 75
 
 
@@ -29,6 +31,24 @@ def describe_preparation(pixels: int) -> str:
     if pixels == MEASURED_PIXELS:
         return f"{steps}, JPEG quality {JPEG_QUALITY}: as the data set was made"
     return f"{steps}: an assumption, since how the data set was made at this size is not known"
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """Return the files of `paths`, a folder giving way to the image files in and below it, sorted.
+
+    Raises:
+        ImageError: a folder holds no image file.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        if not inside:
+            raise ImageError(f"{path} holds no image file ({', '.join(sorted(SUFFIXES))})")
+        found.extend(inside)
+    return found
 
 
 def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:

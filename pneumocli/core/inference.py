@@ -41,9 +41,12 @@ def run_batches(
     batch_size = max(1, min(batch_size, len(rows)))
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
-        filled = np.resize(batch, batch_size)
-        output = np.asarray(model.predict_on_batch(inputs[filled]))
-        yield output[: len(batch)].astype(np.float32, copy=False)
+        yield run_filled(model, inputs[np.resize(batch, batch_size)])[: len(batch)]
+
+
+def run_filled(model: keras.Model, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the output of a model made by `ready` for one batch, float32."""
+    return np.asarray(model.predict_on_batch(inputs)).astype(np.float32, copy=False)
 
 
 def compute_outputs(
@@ -81,9 +84,8 @@ def compute_member_scores(
         model: made by `join_classifier` or `join_ensemble`.
         images: uint8 (N, P, P), P being the size the model was built for.
     """
-    logits = keras.Model(model.inputs, model.output["member_logits"]) if is_ensemble(model) else model
     outputs = compute_outputs(
-        logits,
+        take_logits(model),
         images[..., np.newaxis],
         np.arange(len(images)),
         batch_size=batch_size,
@@ -93,9 +95,14 @@ def compute_member_scores(
     return squash_logits(outputs.T)
 
 
-def is_ensemble(model: keras.Model) -> bool:
-    """Return whether the model was made by `join_ensemble`."""
-    return isinstance(model.output, dict)
+def take_logits(model: keras.Model) -> keras.Model:
+    """Return the model from raw pixels to its members' logits (B, K); a single classifier is one member.
+
+    Args:
+        model: made by `join_classifier` or `join_ensemble`.
+    """
+    is_ensemble = isinstance(model.output, dict)
+    return keras.Model(model.inputs, model.output["member_logits"]) if is_ensemble else model
 
 
 def squash_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,18 +1,25 @@
 """Answers for image files: read as the data set was made, scored, called at the model's threshold."""
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard
 from pneumocli.core.errors import ImageError, RunError
+from pneumocli.core.hardware import count_cores
 from pneumocli.core.images import PREPARATION_VERSION, read_image
-from pneumocli.core.inference import compute_member_scores
+from pneumocli.core.inference import BATCH_SIZE, ready, run_filled, squash_logits, take_logits
 from pneumocli.core.metrics import average_scores, call_labels
-from pneumocli.core.progress import Listener, ignore
+from pneumocli.core.progress import Listener, Progress, ignore
+
+READ_AHEAD = 4 * BATCH_SIZE  # images that wait, decoded, for the network
 
 
 @dataclass(frozen=True)
@@ -35,13 +42,24 @@ class Prediction:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Failure:
+    """An image file that could not be answered, and why, in one line."""
+
+    path: str
+    reason: str
+
+    def to_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
 def predict_files(
     model: keras.Model, card: ModelCard, paths: Sequence[Path], *, listen: Listener = ignore
-) -> tuple[list[Prediction], list[str]]:
-    """Answer for each image that can be read, in the order given.
+) -> Iterator[Prediction | Failure]:
+    """Answer for each image file, in the order given; one that cannot be read stops none of the others.
 
-    Returns:
-        The predictions, and a line for each image that could not be read.
+    Files are read and shrunk by other threads while the network works, a few batches ahead of it,
+    so that memory does not grow with their number.
 
     Raises:
         RunError: the model was trained with another way of reading images.
@@ -51,19 +69,59 @@ def predict_files(
             f"{card.name} was trained with preparation {card.preparation} of image files, this version of "
             f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"
         )
-    images, read, failures = [], [], []
-    for path in paths:
-        try:
-            images.append(read_image(path, card.pixels))
-            read.append(path)
-        except ImageError as error:
-            failures.append(str(error))
+    network = ready(take_logits(model))
+    size = max(1, min(BATCH_SIZE, len(paths)))
+    done = 0
+    for batch in _batch(_read_ahead(paths, card.pixels), size):
+        images = [image for _, image in batch if not isinstance(image, ImageError)]
+        answers = iter(_answer(network, card, images, size))
+        for path, image in batch:
+            if isinstance(image, ImageError):
+                yield Failure(str(path), str(image))
+            else:
+                yield Prediction(str(path), *next(answers))
+        done += len(batch)
+        listen(Progress("images", done, len(paths)))
+
+
+def _answer(
+    network: keras.Model, card: ModelCard, images: list[NDArray[np.uint8]], size: int
+) -> list[tuple[float, str, list[float]]]:
+    """Return probability, label and members' probabilities of each image."""
     if not images:
-        return [], failures
-    members = compute_member_scores(model, np.stack(images), stage="images", listen=listen)
+        return []
+    # One shape for all batches: the last is filled up with repeated images.
+    filled = np.stack(images)[np.resize(np.arange(len(images)), size), ..., np.newaxis]
+    members = squash_logits(run_filled(network, filled)[: len(images)].T)
     probability = average_scores(members)
     labels = call_labels(probability, card.threshold)
     return [
-        Prediction(str(path), float(score), card.classes[label], [float(member) for member in row])
-        for path, score, label, row in zip(read, probability, labels, members.T, strict=True)
-    ], failures
+        (float(score), card.classes[label], [float(member) for member in row])
+        for score, label, row in zip(probability, labels, members.T, strict=True)
+    ]
+
+
+def _batch(
+    images: Iterator[tuple[Path, NDArray[np.uint8] | ImageError]], size: int
+) -> Iterator[list[tuple[Path, NDArray[np.uint8] | ImageError]]]:
+    while batch := list(islice(images, size)):
+        yield batch
+
+
+def _read_ahead(paths: Sequence[Path], pixels: int) -> Iterator[tuple[Path, NDArray[np.uint8] | ImageError]]:
+    waiting: deque[tuple[Path, Future[NDArray[np.uint8] | ImageError]]] = deque()
+    with ThreadPoolExecutor(count_cores()) as readers:
+        for path in paths:
+            waiting.append((path, readers.submit(_try_image, path, pixels)))
+            if len(waiting) >= READ_AHEAD:
+                path, image = waiting.popleft()
+                yield path, image.result()
+        for path, image in waiting:
+            yield path, image.result()
+
+
+def _try_image(path: Path, pixels: int) -> NDArray[np.uint8] | ImageError:
+    try:
+        return read_image(path, pixels)
+    except ImageError as error:
+        return error

@@ -1,6 +1,7 @@
 """Results as Rich tables that keep every number and word at 80 columns."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from rich import box
 from rich.table import Table
@@ -8,6 +9,7 @@ from rich.text import Text
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.data import SPLIT_NAMES
+from pneumocli.core.examination import Examination
 from pneumocli.core.figures import Figures
 from pneumocli.core.metrics import FIGURES
 
@@ -68,6 +70,27 @@ def tabulate_audit(audit: Audit) -> list[Table]:
         f"{audit.label_conflicts} with differing labels"
     )
     return [table]
+
+
+def tabulate_examination(found: Examination) -> list[Table]:
+    """Return a table of what there is on the machine and one of the kept features."""
+    main = _start("this machine", ["", ""])
+    main.show_header = False
+    main.columns[1].justify, main.columns[1].overflow, main.columns[1].no_wrap = "left", "fold", False
+    for name, value in found.versions.items():
+        main.add_row(name, Text(value))
+    main.add_section()
+    main.add_row("processor", Text(f"{found.processor}, {found.cores} cores"))
+    main.add_row("native bfloat16", "yes" if found.native_bfloat16 else "no")
+    main.add_row("data", Text(found.data or "none yet: pneumocli fetch"))
+    main.add_row("weights", Text(found.weights or "none yet: pneumocli fetch"))
+    main.add_row("cache", Text(f"{found.cache} ({found.free_bytes / 1e9:.0f} GB free)"))
+    total = sum(bank.bytes for bank in found.features)
+    kept = _start(f"kept features: {total / 1e9:.2f} GB", ["content", "GB", "last used"])
+    for bank in found.features:
+        used = datetime.fromtimestamp(bank.used).strftime("%Y-%m-%d %H:%M")
+        kept.add_row(Text(bank.content), f"{bank.bytes / 1e9:.2f}", used)
+    return [main, kept]
 
 
 def tabulate_predictions(rows: Iterable[Mapping[str, object]], model: str, synthetic: bool) -> Table:

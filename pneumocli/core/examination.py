@@ -1,0 +1,81 @@
+"""What there is on this machine: versions, processor, files found, and the kept features."""
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pneumocli.core.bank import Cache, list_banks
+from pneumocli.core.fetch import SOURCES, WEIGHTS, cache_directory, place_of
+from pneumocli.core.hardware import count_cores, has_native_bfloat16, read_processor
+from pneumocli.core.runs import describe_versions
+
+
+@dataclass(frozen=True)
+class KeptFeatures:
+    """One bank of the cache: what is in it, its size in bytes, and when it was last used (epoch seconds)."""
+
+    content: str
+    bytes: int
+    used: float
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found.
+
+    Attributes:
+        data, weights: the file that a command would use without options, or None if it would fetch it.
+        cache: the directory of fetched files and kept features.
+        free_bytes: room on its disk.
+        features: used longest ago first.
+    """
+
+    versions: dict[str, str]
+    processor: str
+    cores: int
+    native_bfloat16: bool
+    data: str | None
+    weights: str | None
+    cache: str
+    free_bytes: int
+    features: list[KeptFeatures]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return asdict(self)
+
+
+def examine(cache: Cache) -> Examination:
+    """Look at the machine without loading Keras.
+
+    Args:
+        cache: of the features.
+    """
+    directory = cache_directory()
+    place = directory
+    while not place.exists():
+        place = place.parent
+    return Examination(
+        versions=describe_versions(),
+        processor=read_processor()[0],
+        cores=count_cores(),
+        native_bfloat16=has_native_bfloat16(),
+        data=os.environ.get("PNEUMOCLI_DATA") or _find(place_of(SOURCES[28], directory)),
+        weights=os.environ.get("PNEUMOCLI_WEIGHTS") or _find(place_of(WEIGHTS, directory)),
+        cache=str(directory),
+        free_bytes=shutil.disk_usage(place).free,
+        features=[
+            KeptFeatures(_describe_bank(entry.key), entry.bytes, entry.used)
+            for entry in sorted(list_banks(cache), key=lambda entry: entry.used)
+        ],
+    )
+
+
+def _find(path: os.PathLike[str]) -> str | None:
+    return str(path) if os.path.isfile(path) else None
+
+
+def _describe_bank(key: Any) -> str:
+    view = f", view {key['view'] + 1}" if "view" in key else ""
+    return f"{key['output']} behind {key['cut']}, {key['image_size']} px, {key['precision']}{view}"

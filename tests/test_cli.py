@@ -1,0 +1,788 @@
+"""The command line: options to configuration, results to stdout, errors to one line and an exit code."""
+
+import json
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import keras
+import numpy as np
+import pytest
+import typer.main
+from PIL import Image
+from pydantic.fields import FieldInfo
+from small import copy_run
+from typer.testing import CliRunner, Result
+
+from pneumocli import DISCLAIMER
+from pneumocli.cli import app
+from pneumocli.core import experiments, fetch
+from pneumocli.core.artefact import CARD, read_card
+from pneumocli.core.config import RECIPES, TrainConfig
+from pneumocli.core.data import Dataset
+from pneumocli.core.errors import PneumoError
+from pneumocli.core.figures import read_figures
+from pneumocli.core.model import BackboneBuilder
+from pneumocli.core.runs import CONFIG, ENSEMBLE, MODEL, Run, open_run
+from pneumocli.core.scores import OUT_OF_FOLD, read_scores
+from pneumocli.core.synthetic import draw_dataset
+from pneumocli.report.terminal import SYNTHETIC_NOTE
+
+pytest_plugins = ["trained"]
+
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+SMALL = ("--weights", "none", "--image-size", "32", "--head-units", "8", "--tune-layers", "6")
+SHORT = (*SMALL, "--head-epochs", "1", "--tune-epochs", "1", "--precision", "float32")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def succeed(*arguments: object) -> Result:
+    result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def fail(*arguments: object) -> str:
+    """The one line on stderr of a command that cannot work; nothing is on stdout."""
+    result = run(*arguments, "--quiet")
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exit_code == 1, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line.removeprefix("error: ")
+
+
+def list_runs_made(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "runs").iterdir()) if (tmp_path / "runs").exists() else []
+
+
+@pytest.fixture
+def tiny_commands(monkeypatch: pytest.MonkeyPatch, tiny_backbone: BackboneBuilder) -> None:
+    """`train` and `cv` with the tests' small network in place of ResNet-50."""
+    for name in ("train_single", "cross_validate"):
+        whole = getattr(experiments, name)
+        monkeypatch.setattr(experiments, name, partial(whole, backbone_builder=tiny_backbone))
+
+
+# Help
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_every_option(name: str, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    text = succeed(name, "--help").stdout
+    assert "…" not in text
+    options = [option for parameter in COMMANDS[name].params for option in parameter.opts]
+    for option in options:
+        if option.startswith("--"):
+            assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), option
+
+
+def test_help_names_every_command_and_what_the_tool_is_not_for() -> None:
+    text = succeed("--help").stdout
+    assert DISCLAIMER in text
+    for name in ("fetch", "train", "cv", "evaluate", "ensemble", "predict"):
+        assert re.search(rf"│ {name} ", text)
+
+
+def test_no_command_shows_the_help() -> None:
+    assert "Usage: " in run().output
+
+
+# Options to configuration
+
+
+class Recorder:
+    """Takes the place of a function of the core, keeps what it is called with, and gives a run."""
+
+    def __init__(self, given: Run) -> None:
+        self.given = given
+        self.arguments: tuple[Any, ...] = ()
+        self.options: dict[str, Any] = {}
+        self.backend: tuple[Any, ...] = ()
+
+    def __call__(self, *arguments: Any, **options: Any) -> Run:
+        self.arguments, self.options = arguments, options
+        return self.given
+
+    def load_backend(self, *arguments: Any) -> None:
+        self.backend = arguments
+
+
+@pytest.fixture
+def recorded_cv(cv_run: Run, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder(cv_run)
+    monkeypatch.setattr(experiments, "cross_validate", recorder)
+    monkeypatch.setattr("pneumocli.core.backend.load_backend", recorder.load_backend)
+    return recorder
+
+
+@pytest.fixture
+def recorded_train(train_run: Run, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    recorder = Recorder(train_run)
+    monkeypatch.setattr(experiments, "train_single", recorder)
+    monkeypatch.setattr("pneumocli.core.backend.load_backend", recorder.load_backend)
+    return recorder
+
+
+def choose_other(name: str, field: FieldInfo) -> Any:
+    """A value of a setting that is not its default."""
+    kind = field.annotation
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (part for part in get_args(kind) if part is not NoneType)
+    if kind is bool:
+        return not field.default
+    if kind is int:
+        return (field.default or 40) + 1
+    if kind is float:
+        return 0.25 if field.default != 0.25 else 0.5
+    assert isinstance(kind, type), f"{name}: no other value is known for {kind}"
+    return next(choice for choice in kind if choice != field.default)
+
+
+SETTINGS = {name: field for name, field in TrainConfig.model_fields.items() if name != "recipe"}
+OTHER = {name: choose_other(name, field) for name, field in SETTINGS.items()}
+
+
+def write_options(settings: dict[str, Any]) -> list[str]:
+    words: list[str] = []
+    for name, value in settings.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", str(value)]
+    return words
+
+
+def test_without_options_the_recipe_holds(recorded_train: Recorder, data_file: Path) -> None:
+    succeed("train", "--data", data_file, "--weights", "none")
+    assert recorded_train.arguments[2] == RECIPES["original"]
+
+
+def test_every_setting_is_an_option_of_train(recorded_train: Recorder, data_file: Path) -> None:
+    succeed("train", "--data", data_file, "--weights", "none", *write_options(OTHER))
+    data, weights, config = recorded_train.arguments
+    assert config == TrainConfig(recipe="original", **OTHER)
+    assert data.dataset.name == "small.npz"
+    assert (weights.path, weights.record.sha256) == (None, None)
+
+
+def test_every_setting_is_an_option_of_cv(recorded_cv: Recorder, data_file: Path) -> None:
+    succeed("cv", "--data", data_file, "--weights", "none", "--folds", "7", *write_options(OTHER))
+    _, _, config, folds = recorded_cv.arguments
+    assert config == TrainConfig(recipe="original", **OTHER)
+    assert folds == 7
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_an_option_changes_its_setting_and_no_other(
+    name: str, recorded_train: Recorder, data_file: Path
+) -> None:
+    changes = {name: OTHER[name]}
+    if name in ("crop_area", "flip", "brightness", "contrast"):
+        changes["views"] = 1  # without views these are refused
+    succeed("train", "--data", data_file, "--weights", "none", *write_options(changes))
+    assert recorded_train.arguments[2] == RECIPES["original"].model_copy(update=changes)
+
+
+def test_three_folds_by_default(recorded_cv: Recorder, data_file: Path) -> None:
+    succeed("cv", "--data", data_file, "--weights", "none")
+    assert recorded_cv.arguments[3] == 3
+
+
+def test_where_and_how_options(recorded_cv: Recorder, data_file: Path, tmp_path: Path) -> None:
+    succeed("cv", "--data", data_file, "--weights", "none")
+    assert recorded_cv.options["runs_dir"] == tmp_path / "runs"
+    assert recorded_cv.options["name"] is None
+    assert recorded_cv.options["cache"].directory.is_relative_to(tmp_path / "cache")
+    options = ("--runs", tmp_path / "mine", "--name", "x", "--jobs", "2", "--no-cache")
+    succeed("cv", "--data", data_file, "--weights", "none", *options)
+    assert recorded_cv.options["runs_dir"] == tmp_path / "mine"
+    assert recorded_cv.options["name"] == "x"
+    assert recorded_cv.options["jobs"] == 2
+    assert recorded_cv.options["cache"] is None
+    succeed("cv", "--data", data_file, "--weights", "none", "--cache-limit", "1.5")
+    assert recorded_cv.options["cache"].limit == 1_500_000_000
+
+
+def test_deterministic_runs_say_so_to_the_backend(recorded_train: Recorder, data_file: Path) -> None:
+    succeed("train", "--data", data_file, "--weights", "none")
+    assert recorded_train.backend == (False,)
+    succeed("train", "--data", data_file, "--weights", "none", "--deterministic")
+    assert recorded_train.backend == (True,)
+
+
+def test_data_and_weights_by_environment(
+    recorded_train: Recorder, data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PNEUMOCLI_DATA", str(data_file))
+    monkeypatch.setenv("PNEUMOCLI_WEIGHTS", "none")
+    succeed("train")
+    data, weights, _ = recorded_train.arguments
+    assert data.path == data_file
+    assert weights.path is None
+
+
+def test_unlimited_cache_is_no_traceback(recorded_train: Recorder, data_file: Path) -> None:
+    for limit in ("inf", "nan"):
+        result = run("train", "--data", data_file, "--weights", "none", "--cache-limit", limit)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+
+
+# The whole chain
+
+
+@pytest.fixture
+def xrays(small_dataset: Dataset, tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "xrays"
+    folder.mkdir()
+    paths = [folder / f"{number}.png" for number in range(len(small_dataset.test))]
+    for path, image in zip(paths, small_dataset.test.images, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+@pytest.mark.usefixtures("tiny_commands")
+def test_cross_validate_then_join_then_evaluate_then_predict(
+    data_file: Path, xrays: list[Path], tmp_path: Path
+) -> None:
+    runs_dir = tmp_path / "runs"
+    result = succeed("cv", "--folds", "2", "--data", data_file, *SHORT, "--format", "json")
+    content = json.loads(result.stdout)
+    assert content == json.loads((runs_dir / "cv-1" / "metrics_out_of_fold.json").read_text())
+    assert list(content["models"]) == ["fold 1", "fold 2", "pooled"]
+    assert set(content["folds"]) == {"roc_auc", "accuracy", "f1", "sensitivity", "specificity"}
+    assert content["disclaimer"] == DISCLAIMER
+    assert DISCLAIMER in result.stderr
+    assert f"run: {runs_dir / 'cv-1'}" in result.stderr
+    assert "small.npz" in result.stderr
+    assert open_run(runs_dir / "cv-1").record.settings.head_epochs == 1
+
+    result = succeed("ensemble", "--data", data_file, "--format", "json")
+    joined = json.loads(result.stdout)
+    assert list(joined["models"]) == ["fold 1", "fold 2", "ensemble"]
+    assert str(runs_dir / "cv-1" / ENSEMBLE) in result.stderr
+    assert DISCLAIMER in result.stderr
+    assert read_card(runs_dir / "cv-1" / ENSEMBLE).members == 2
+
+    result = succeed("evaluate", "--ensemble", runs_dir, "--data", data_file, "--format", "json")
+    scored = json.loads(result.stdout)
+    assert scored == json.loads((runs_dir / "cv-1" / "metrics_test.json").read_text())
+    assert scored == joined
+    assert f"run: {runs_dir / 'cv-1'}" in result.stderr
+    assert DISCLAIMER in result.stderr
+
+    result = succeed("predict", *xrays, "--format", "json")
+    answers = json.loads(result.stdout)
+    assert answers["disclaimer"] == DISCLAIMER
+    assert answers["model"] == "cv-1, ensemble"
+    assert [row["path"] for row in answers["predictions"]] == [str(path) for path in xrays]
+    probability = np.float32([row["probability"] for row in answers["predictions"]])
+    assert probability.tobytes() == read_scores(runs_dir / "cv-1", "test").y_score.tobytes()
+    assert DISCLAIMER in result.stderr
+
+
+@pytest.mark.usefixtures("tiny_commands")
+def test_train_on_drawn_images_is_marked(tmp_path: Path) -> None:
+    result = succeed("train", "--data", "synthetic", "--subset", "40", *SHORT)
+    assert "SYNTHETIC" in result.stdout
+    assert SYNTHETIC_NOTE in result.stderr
+    assert DISCLAIMER in result.stderr
+    run_dir = tmp_path / "runs" / "synthetic-train-1"
+    assert read_figures(run_dir, "val").synthetic
+    assert {path.name for path in run_dir.iterdir()} == {
+        CONFIG,
+        "history.json",
+        MODEL,
+        "scores_val.npz",
+        "metrics_val.json",
+    }
+
+
+def is_picture(path: Path) -> bool:
+    with Image.open(path) as picture:
+        picture.load()
+        return picture.format == "PNG" and min(picture.size) > 500
+
+
+def test_evaluate_draws_the_curves_of_folds(cv_copy: Run) -> None:
+    result = succeed("evaluate", cv_copy.path, "--data", "synthetic")
+    picture = cv_copy.path / "roc_test.png"
+    assert is_picture(picture)
+    assert str(picture) in result.stderr
+
+
+def test_evaluate_draws_the_curve_of_a_single_model(train_copy: Run) -> None:
+    succeed("evaluate", train_copy.name, "--split", "val", "--data", "synthetic")
+    assert is_picture(train_copy.path / "roc_val.png")
+    assert not list(train_copy.path.glob("*test*"))
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_evaluate_shows_the_best_single_model_beside_the_ensemble(
+    split: str, cv_copy: Run, data_file: Path
+) -> None:
+    text = succeed("evaluate", "--split", split, "--data", data_file).stdout
+    figures = read_figures(cv_copy.path, split)
+    best = read_figures(cv_copy.path, OUT_OF_FOLD).best_single
+    assert best is not None
+    assert f"{best} (best single)" in text
+    for name in (best, "ensemble"):
+        row = next(line for line in text.splitlines() if line.strip().startswith(name))
+        assert f"{figures.models[name].roc_auc:.4f}" in row
+    assert not any(name in text for name in figures.models if name not in (best, "ensemble"))
+
+
+def test_ensemble_shows_all_members(cv_copy: Run, data_file: Path) -> None:
+    text = succeed("ensemble", "--data", data_file).stdout
+    for name in ("fold 1", "fold 2", "fold 3", "ensemble"):
+        assert name in text
+    assert (cv_copy.path / ENSEMBLE).is_file()
+
+
+def test_evaluate_and_ensemble_show_the_same_figures(cv_copy: Run, data_file: Path) -> None:
+    joined = succeed("ensemble", "--data", data_file, "--format", "json").stdout
+    assert succeed("evaluate", "--data", data_file, "--format", "json").stdout == joined
+    assert succeed("evaluate", cv_copy.name, "--data", data_file, "--format", "json").stdout == joined
+
+
+def test_runs_are_found_by_option_and_by_environment(
+    cv_copy: Run, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    cv_copy.path.parent.rename(elsewhere)
+    fail("evaluate", "--data", data_file)
+    succeed("evaluate", "--runs", elsewhere, "--data", data_file)
+    monkeypatch.setenv("PNEUMOCLI_RUNS", str(elsewhere))
+    succeed("evaluate", "--data", data_file)
+
+
+def test_a_run_on_drawn_images_is_scored_on_drawn_images(cv_copy: Run) -> None:
+    result = succeed("evaluate", "--format", "json")
+    content = json.loads(result.stdout)
+    assert (content["data"], content["synthetic"], content["run"]) == ("synthetic", True, cv_copy.name)
+    assert SYNTHETIC_NOTE in result.stderr
+
+
+def test_other_images_than_those_of_training_are_named(cv_copy: Run, tmp_path: Path) -> None:
+    path = tmp_path / "other.npz"
+    write_data(path, draw_dataset(seed=1, train=6, val=6, test=6))
+    assert f"other.npz is not the data set that {cv_copy.name} was trained on" in (
+        succeed("evaluate", "--data", path).stderr
+    )
+
+
+def test_predict_table(cv_copy: Run, xrays: list[Path]) -> None:
+    result = succeed("predict", *xrays[:3])
+    assert "SYNTHETIC" in result.stdout
+    assert f"{cv_copy.name}, ensemble" in result.stdout
+    for path in xrays[:3]:
+        assert path.name in result.stdout
+    assert DISCLAIMER in result.stderr
+
+
+def test_predict_a_folder(cv_copy: Run, xrays: list[Path]) -> None:
+    result = succeed("predict", xrays[0].parent, "--format", "json")
+    paths = [row["path"] for row in json.loads(result.stdout)["predictions"]]
+    assert paths == sorted(map(str, xrays))
+
+
+@pytest.mark.parametrize("named", ["run", "name", "fold", "file"])
+def test_predict_with_a_named_model(named: str, cv_copy: Run, xrays: list[Path], tmp_path: Path) -> None:
+    kept = tmp_path / "kept.keras"
+    shutil.copy(cv_copy.fold_path(2) / MODEL, kept)
+    model = {"run": cv_copy.path, "name": cv_copy.name, "fold": cv_copy.fold_path(2), "file": kept}[named]
+    content = json.loads(succeed("predict", xrays[0], "--model", model, "--format", "json").stdout)
+    expected = "ensemble" if named in ("run", "name") else "fold 2"
+    assert content["model"] == f"{cv_copy.name}, {expected}"
+    assert len(content["predictions"][0]["members"]) == (3 if expected == "ensemble" else 1)
+
+
+def test_predict_answers_good_images_among_bad_ones(cv_copy: Run, xrays: list[Path], tmp_path: Path) -> None:
+    bad = tmp_path / "notes.txt"
+    bad.write_text("hello")
+    result = run("predict", xrays[0], bad, xrays[1], "--format", "json")
+    assert result.exit_code == 4
+    content = json.loads(result.stdout)
+    assert len(content["predictions"]) == 2
+    assert len(content["failures"]) == 1
+    assert sum(line.startswith("error: ") for line in result.stderr.splitlines()) == 1
+    assert str(bad) in result.stderr
+    assert DISCLAIMER in result.stderr
+
+
+def test_predict_answers_good_images_beside_an_empty_folder(
+    cv_copy: Run, xrays: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = run("predict", xrays[0], tmp_path / "empty", "--format", "json")
+    assert result.exit_code == 4
+    assert len(json.loads(result.stdout)["predictions"]) == 1
+
+
+def test_predict_without_a_good_image(cv_copy: Run, tmp_path: Path) -> None:
+    bad = tmp_path / "notes.txt"
+    bad.write_text("hello")
+    for images in ([bad], [bad, tmp_path / "missing.png"], [tmp_path / "missing.png"]):
+        result = run("predict", *images, "--quiet")
+        assert result.exit_code == 1
+        assert isinstance(result.exception, SystemExit)
+        assert result.stdout == ""
+        errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+        assert [str(image) in line for image, line in zip(images, errors, strict=True)] == [True] * len(
+            images
+        )
+
+
+def test_predict_shows_no_warning_of_a_library(cv_copy: Run, xrays: list[Path], tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.jpg"
+    with Image.open(xrays[0]) as image:
+        image.save(damaged, exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01")
+    content = json.loads(succeed("predict", damaged, "--format", "json").stdout)
+    assert len(content["predictions"]) == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("evaluate", "--data", "{data}"), ("ensemble", "--data", "{data}"), ("predict", "{image}")],
+)
+def test_nothing_but_json_on_stdout_and_results_only_when_quiet(
+    command: tuple[str, ...], cv_copy: Run, data_file: Path, xrays: list[Path]
+) -> None:
+    arguments = [word.format(data=data_file, image=xrays[0]) for word in command]
+    result = succeed(*arguments, "--format", "json", "--quiet")
+    json.loads(result.stdout)
+    assert result.stderr.splitlines() == [SYNTHETIC_NOTE, DISCLAIMER]
+
+
+def test_tables_of_long_names_are_not_cut(
+    cv_run: Run, train_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    data = tmp_path / f"{'pneumonia' * 9}.npz"
+    write_data(data, draw_dataset(train=6, val=6, test=6))
+    for finished in (cv_run, train_run):
+        name = "a-long-name-of-a-run" * 5
+        copied = copy_run(finished, tmp_path / finished.record.kind, name)
+        text = succeed("evaluate", copied.path, "--data", data).stdout
+        assert "…" not in text
+        assert name in "".join(text.split())
+        for metrics in read_figures(copied.path, "test").models.values():
+            if finished is train_run:
+                assert f"{metrics.roc_auc:.4f}" in text
+
+
+def test_fetch_imports_a_file(data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PNEUMOCLI_WEIGHTS", "none")
+    result = succeed("fetch", "--from", data_file, "--format", "json")
+    content = json.loads(result.stdout)
+    assert Path(content["path"]).read_bytes() == data_file.read_bytes()
+    assert {name: split["images"] for name, split in content["splits"].items()} == {
+        "train": 24,
+        "val": 12,
+        "test": 12,
+    }
+    table = succeed("fetch", "--from", data_file).stdout
+    for name in ("train", "val", "test"):
+        assert name in table
+
+
+# Errors
+
+
+def write_data(path: Path, dataset: Dataset, **changes: Any) -> Path:
+    arrays: dict[str, Any] = {}
+    for name, split in dataset.splits.items():
+        arrays[f"{name}_images"] = split.images
+        arrays[f"{name}_labels"] = split.labels.astype(np.uint8)[:, np.newaxis]
+    arrays |= changes
+    np.savez_compressed(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+Spoil = Callable[[Path, Dataset], object]
+
+
+def spoil_missing(path: Path, dataset: Dataset) -> None:
+    """There is no file."""
+
+
+def spoil_empty(path: Path, dataset: Dataset) -> None:
+    path.write_bytes(b"")
+
+
+def spoil_text(path: Path, dataset: Dataset) -> None:
+    path.write_text("hello\n")
+
+
+def spoil_cut_off(path: Path, dataset: Dataset) -> None:
+    write_data(path, dataset)
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def spoil_folder(path: Path, dataset: Dataset) -> None:
+    path.mkdir()
+
+
+BAD_DATA: dict[str, Spoil] = {
+    "missing": spoil_missing,
+    "empty": spoil_empty,
+    "cut off": spoil_cut_off,
+    "not npz": spoil_text,
+    "folder": spoil_folder,
+    "keys": lambda path, dataset: write_data(path, dataset, val_labels=None),
+    "shape": lambda path, dataset: write_data(path, dataset, val_images=np.zeros((12, 28), np.uint8)),
+    "type": lambda path, dataset: write_data(path, dataset, val_images=np.zeros((12, 28, 28))),
+    "labels": lambda path, dataset: write_data(path, dataset, val_labels=np.arange(12)),
+    "class": lambda path, dataset: write_data(path, dataset, val_labels=np.ones((12, 1), np.uint8)),
+}
+
+
+@pytest.mark.usefixtures("tiny_commands")
+@pytest.mark.parametrize("command", ["train", "cv", "evaluate", "fetch"])
+@pytest.mark.parametrize("spoil", BAD_DATA.values(), ids=BAD_DATA.keys())
+def test_bad_data(
+    command: str, spoil: Spoil, small_dataset: Dataset, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / "bad.npz"
+    spoil(path, small_dataset)
+    if command == "evaluate":
+        before = sorted(request.getfixturevalue("cv_copy").path.rglob("*"))
+        line = fail("evaluate", "--data", path)
+        assert sorted((tmp_path / "runs" / "synthetic-cv-1").rglob("*")) == before
+    elif command == "fetch":
+        line = fail("fetch", "--from", path)
+        assert not (tmp_path / "cache").exists()
+    else:
+        line = fail(command, "--data", path, "--weights", "none")
+        assert not list_runs_made(tmp_path)
+    assert str(path) in line
+
+
+@pytest.mark.usefixtures("tiny_commands")
+@pytest.mark.parametrize("folds", ["1", "0", "-3", "13"])
+def test_bad_folds(folds: str, data_file: Path, tmp_path: Path) -> None:
+    line = fail("cv", "--folds", folds, "--data", data_file, *SHORT)
+    assert folds in line
+    assert not list_runs_made(tmp_path)
+
+
+BAD_SETTINGS = [
+    ("--image-size", "8"),
+    ("--dropout", "1"),
+    ("--dropout", "nan"),
+    ("--subset", "1"),
+    ("--batch-size", "0"),
+    ("--head-learning-rate", "0"),
+    ("--seed", "-1"),
+    ("--recipe", "nonsense"),
+    ("--size", "30"),
+    ("--name", "../x"),
+    ("--name", ".x"),
+    ("--name", ""),
+]
+
+
+@pytest.mark.usefixtures("tiny_commands")
+@pytest.mark.parametrize("command", ["train", "cv"])
+@pytest.mark.parametrize(("option", "value"), BAD_SETTINGS)
+def test_bad_setting(command: str, option: str, value: str, data_file: Path, tmp_path: Path) -> None:
+    data = () if option == "--size" else ("--data", data_file)
+    line = fail(command, *data, *SHORT, option, value)
+    assert value in line
+    assert not list_runs_made(tmp_path)
+
+
+def test_weights_of_another_network(data_file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.weights.h5"
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save_weights(other)
+    line = fail("train", "--data", data_file, *SHORT[2:], "--weights", other)
+    assert str(other) in line
+    assert not list_runs_made(tmp_path)
+
+
+def test_missing_weights(data_file: Path, tmp_path: Path) -> None:
+    line = fail("train", "--data", data_file, "--weights", tmp_path / "missing.h5")
+    assert "missing.h5" in line
+    assert not list_runs_made(tmp_path)
+
+
+@pytest.mark.usefixtures("tiny_commands")
+def test_taken_name(cv_copy: Run, data_file: Path) -> None:
+    line = fail("train", "--data", data_file, "--name", cv_copy.name, *SHORT)
+    assert "--name" in line
+    assert not (cv_copy.path / MODEL).exists()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "ensemble", "predict"])
+def test_no_trained_model_yet(command: str, tmp_path: Path) -> None:
+    image = ("xray.png",) if command == "predict" else ()
+    line = fail(command, *image)
+    assert str(tmp_path / "runs") in line
+    assert "pneumocli cv" in line
+    assert not list_runs_made(tmp_path)
+
+
+@pytest.mark.parametrize("command", ["evaluate", "ensemble", "predict"])
+def test_run_that_is_not_there(command: str, tmp_path: Path) -> None:
+    words = ("xray.png", "--model") if command == "predict" else ()
+    assert "nothing-here" in fail(command, *words, tmp_path / "nothing-here")
+
+
+def lose_config(run: Run) -> Path:
+    return run.path / CONFIG
+
+
+def lose_figures(run: Run) -> Path:
+    return run.last_file
+
+
+def lose_model(run: Run) -> Path:
+    return run.fold_path(2) / MODEL
+
+
+@pytest.mark.parametrize("command", ["evaluate", "ensemble", "predict"])
+@pytest.mark.parametrize("lose", [lose_config, lose_figures, lose_model])
+def test_run_with_a_part_missing(
+    command: str, lose: Callable[[Run], Path], cv_copy: Run, tmp_path: Path
+) -> None:
+    lost = lose(cv_copy)
+    lost.unlink()
+    words = ("xray.png", "--model") if command == "predict" else ()
+    line = fail(command, *words, cv_copy.path)
+    assert str(cv_copy.path) in line
+    assert lost.name in line
+    assert not (cv_copy.path / ENSEMBLE).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"{}"])
+def test_run_with_a_damaged_part(content: bytes, cv_copy: Run, data_file: Path) -> None:
+    for damaged in (cv_copy.path / CONFIG, cv_copy.last_file, cv_copy.fold_path(1) / MODEL):
+        whole = damaged.read_bytes()
+        damaged.write_bytes(content)
+        assert str(damaged) in fail("evaluate", cv_copy.path, "--data", data_file)
+        damaged.write_bytes(whole)
+    succeed("evaluate", cv_copy.path, "--data", data_file)
+
+
+def test_ensemble_of_a_single_model(train_copy: Run, data_file: Path) -> None:
+    for arguments in (("ensemble", train_copy.path), ("evaluate", "--ensemble", train_copy.path)):
+        assert "pneumocli cv" in fail(*arguments, "--data", data_file)
+
+
+def test_images_of_another_size(cv_copy: Run, tmp_path: Path) -> None:
+    data = write_data(tmp_path / "large.npz", draw_dataset(train=6, val=6, test=6, pixels=64))
+    line = fail("evaluate", "--data", data)
+    assert "28 px" in line
+    assert "64 px" in line
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hello"])
+def test_model_file_of_somebody_else(content: bytes | None, xrays: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "foreign.keras"
+    if content is None:
+        keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)]).save(path)
+    else:
+        path.write_bytes(content)
+    assert str(path) in fail("predict", xrays[0], "--model", path)
+
+
+def test_model_of_another_preparation(train_copy: Run, xrays: list[Path]) -> None:
+    path = train_copy.path / MODEL
+    card = read_card(path)
+    other = card.model_copy(update={"preparation": card.preparation + 1})
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (entries | {CARD: other.model_dump_json().encode()}).items():
+            archive.writestr(name, content)
+    assert "preparation" in fail("predict", xrays[0])
+
+
+def test_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    unreachable = replace(fetch.SOURCES[28], url="http://127.0.0.1:9/pneumoniamnist.npz")
+    monkeypatch.setitem(fetch.SOURCES, 28, unreachable)
+    monkeypatch.setattr(fetch, "RETRY_PAUSES", ())
+    for command in (("fetch",), ("train", "--weights", "none"), ("cv", "--weights", "none")):
+        line = fail(*command)
+        for part in ("127.0.0.1", "fetch --from", "--data FILE", "PNEUMOCLI_DATA", "--data synthetic"):
+            assert part in line
+    assert not list_runs_made(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--nonsense",),
+        ("nonsense",),
+        ("train", "--nonsense"),
+        ("train", "--batch-size", "many"),
+        ("train", "--precision", "float8"),
+        ("cv", "--folds", "three"),
+        ("cv", "--jobs", "0"),
+        ("evaluate", "--split", "train"),
+        ("evaluate", "--format", "xml"),
+        ("evaluate", "cv-1", "--ensemble", "runs"),
+        ("ensemble", "one", "two"),
+        ("predict",),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert not list_runs_made(tmp_path)
+
+
+def raise_error(error: BaseException) -> Callable[..., Any]:
+    def fail_at_once(*arguments: Any, **options: Any) -> Any:
+        raise error
+
+    return fail_at_once
+
+
+def test_interruption(monkeypatch: pytest.MonkeyPatch, data_file: Path) -> None:
+    monkeypatch.setattr(experiments, "train_single", raise_error(KeyboardInterrupt()))
+    result = run("train", "--data", data_file, "--weights", "none", "--quiet")
+    assert result.exit_code == 130
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_full_disk(monkeypatch: pytest.MonkeyPatch, data_file: Path) -> None:
+    error = OSError(28, "No space left on device", "/somewhere/model.keras")
+    monkeypatch.setattr(experiments, "train_single", raise_error(error))
+    line = fail("train", "--data", data_file, "--weights", "none")
+    assert "No space left on device" in line
+    assert "/somewhere/model.keras" in line
+
+
+def test_error_comes_last_after_the_talk(monkeypatch: pytest.MonkeyPatch, data_file: Path) -> None:
+    monkeypatch.setattr(experiments, "train_single", raise_error(PneumoError("it is broken; mend it")))
+    result = run("train", "--data", data_file, "--weights", "none")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "error: it is broken; mend it"
+
+
+def test_fault_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch, data_file: Path) -> None:
+    monkeypatch.setattr(experiments, "train_single", raise_error(ZeroDivisionError()))
+    assert isinstance(run("train", "--data", data_file, "--weights", "none").exception, ZeroDivisionError)
+
+
+@pytest.mark.usefixtures("tiny_commands")
+def test_training_that_diverges(data_file: Path) -> None:
+    line = fail("train", "--data", data_file, *SHORT, "--head-learning-rate", "1e38")
+    assert "learning" in line

@@ -1,0 +1,243 @@
+"""A run on a split: members, ensemble, best single model, and the artefact that stands alone."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from small import FOLDS, copy_run
+
+from pneumocli.core.artefact import load_model, read_card, save_model
+from pneumocli.core.data import Dataset
+from pneumocli.core.errors import DataError, RunError
+from pneumocli.core.evaluation import (
+    Evaluation,
+    build_ensemble,
+    evaluate_run,
+    load_predictor,
+    load_run_model,
+)
+from pneumocli.core.figures import ENSEMBLE_NAME, name_fold, read_figures, write_figures
+from pneumocli.core.inference import compute_member_scores
+from pneumocli.core.metrics import compute_metrics
+from pneumocli.core.model import split_classifier
+from pneumocli.core.runs import ENSEMBLE, MODEL, Run
+from pneumocli.core.scores import OUT_OF_FOLD, read_scores
+from pneumocli.core.synthetic import draw_dataset
+
+pytest_plugins = ["trained"]
+
+Evaluated = tuple[Run, Evaluation]
+
+
+@pytest.fixture(scope="module")
+def joined(cv_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the cross-validation with its model file."""
+    run = copy_run(cv_run, tmp_path_factory.mktemp("joined"))
+    build_ensemble(run)
+    return run
+
+
+def list_test_scores(run: Run) -> list[NDArray[np.float32]]:
+    return [read_scores(folder, "test").y_score for folder in run.member_paths()]
+
+
+def test_ensemble_is_the_mean_of_its_members_probabilities(evaluated: Evaluated) -> None:
+    run, _ = evaluated
+    members = np.stack(list_test_scores(run)).astype(np.float64)
+    assert len(members) == FOLDS
+    assert np.ptp(members, axis=0).max() > 0
+    ensemble = read_scores(run.path, "test").y_score
+    np.testing.assert_array_equal(ensemble, (members.sum(axis=0) / FOLDS).astype(np.float32))
+
+
+def test_members_scores_are_those_of_their_own_files(evaluated: Evaluated, small_dataset: Dataset) -> None:
+    run, _ = evaluated
+    for folder, stored in zip(run.member_paths(), list_test_scores(run), strict=True):
+        model, _ = load_model(folder / MODEL)
+        scores = compute_member_scores(model, small_dataset.test.images)[0]
+        np.testing.assert_allclose(scores, stored, rtol=0, atol=1e-6)
+
+
+def test_stored_scores_and_figures_are_what_is_returned(evaluated: Evaluated, small_dataset: Dataset) -> None:
+    run, evaluation = evaluated
+    assert read_figures(run.path, "test") == evaluation.figures
+    names = [name_fold(fold) for fold in range(1, FOLDS + 1)]
+    assert list(evaluation.figures.models) == list(evaluation.y_score) == [*names, ENSEMBLE_NAME]
+    assert evaluation.main == ENSEMBLE_NAME
+    assert evaluation.figures.data_digest == small_dataset.digest()
+    assert evaluation.figures.synthetic
+    for folder, name in zip([*run.member_paths(), run.path], evaluation.y_score, strict=True):
+        stored = read_scores(folder, "test")
+        np.testing.assert_array_equal(stored.index, np.arange(len(small_dataset.test)))
+        np.testing.assert_array_equal(stored.y_true, small_dataset.test.labels)
+        np.testing.assert_array_equal(stored.y_score, evaluation.y_score[name])
+        expected = compute_metrics(small_dataset.test.labels, stored.y_score)
+        assert evaluation.figures.models[name] == expected
+
+
+def test_best_single_model_is_not_chosen_by_the_test_images(
+    cv_copy: Run, evaluated: Evaluated, small_dataset: Dataset
+) -> None:
+    on_test = evaluated[1].figures.models
+    folds = [name_fold(fold) for fold in range(1, FOLDS + 1)]
+    worst = min(folds, key=lambda name: on_test[name].roc_auc)
+    assert on_test[worst].roc_auc < max(on_test[name].roc_auc for name in folds)
+    stored = read_figures(cv_copy.path, OUT_OF_FOLD)
+    write_figures(cv_copy.path, stored.model_copy(update={"best_single": worst}))
+    assert evaluate_run(cv_copy, small_dataset, "test").figures.best_single == worst
+
+
+def test_evaluating_changes_nothing_that_training_left(
+    cv_run: Run, cv_copy: Run, small_dataset: Dataset
+) -> None:
+    evaluate_run(cv_copy, small_dataset, "val")
+    for path in cv_run.path.rglob("*.*"):
+        assert (cv_copy.path / path.relative_to(cv_run.path)).read_bytes() == path.read_bytes()
+    assert not list(cv_copy.path.rglob("*test*"))
+    assert (cv_copy.path / "metrics_val.json").is_file()
+
+
+def test_single_model(train_copy: Run, small_dataset: Dataset) -> None:
+    evaluation = evaluate_run(train_copy, small_dataset, "test")
+    assert list(evaluation.y_score) == [train_copy.name] == [evaluation.main]
+    assert evaluation.figures.best_single is None
+    np.testing.assert_array_equal(
+        read_scores(train_copy.path, "test").y_score, evaluation.y_score[train_copy.name]
+    )
+
+
+def test_validation_scores_are_those_of_training(train_copy: Run, small_dataset: Dataset) -> None:
+    before = read_scores(train_copy.path, "val").y_score
+    evaluate_run(train_copy, small_dataset, "val")
+    after = read_scores(train_copy.path, "val").y_score
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+
+
+def test_images_of_another_size_are_refused(cv_copy: Run) -> None:
+    other = draw_dataset(train=4, val=4, test=4, pixels=32)
+    with pytest.raises(DataError, match=r"28 px.*32 px"):
+        evaluate_run(cv_copy, other, "test")
+    assert not list(cv_copy.path.rglob("*test*"))
+
+
+def test_lost_model_file(cv_copy: Run, small_dataset: Dataset) -> None:
+    lost = cv_copy.fold_path(2) / MODEL
+    lost.unlink()
+    for use in (load_run_model, build_ensemble, lambda run: evaluate_run(run, small_dataset, "test")):
+        with pytest.raises(RunError) as caught:
+            use(cv_copy)
+        assert str(lost) in str(caught.value)
+    assert not (cv_copy.path / ENSEMBLE).exists()
+
+
+def test_lost_figures(cv_copy: Run, small_dataset: Dataset) -> None:
+    cv_copy.last_file.unlink()
+    with pytest.raises(RunError, match=r"metrics_out_of_fold\.json"):
+        evaluate_run(cv_copy, small_dataset, "test")
+
+
+def test_members_of_different_networks_are_refused(cv_copy: Run) -> None:
+    path = cv_copy.fold_path(2) / MODEL
+    model, card = load_model(path)
+    trunk = split_classifier(model).trunk
+    trunk.set_weights([array + 0.5 for array in trunk.get_weights()])
+    save_model(model, path, card)
+    with pytest.raises(RunError) as caught:
+        load_run_model(cv_copy)
+    assert str(cv_copy.path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_model_of_another_build_among_the_folds_is_refused(cv_copy: Run) -> None:
+    build_ensemble(cv_copy)
+    shutil.copy(cv_copy.path / ENSEMBLE, cv_copy.fold_path(2) / MODEL)
+    with pytest.raises(RunError):
+        load_run_model(cv_copy)
+
+
+def test_card_of_the_ensemble(joined: Run) -> None:
+    card = read_card(joined.path / ENSEMBLE)
+    assert card.members == FOLDS
+    assert card.name == f"{joined.name}, ensemble"
+    assert card.data == joined.record.data
+    assert card.weights == joined.record.weights
+    assert (card.pixels, card.preparation, card.threshold) == (28, joined.record.preparation, 0.5)
+
+
+def test_trunk_is_in_the_ensemble_once(joined: Run) -> None:
+    members = [split_classifier(load_model(path / MODEL)[0]) for path in joined.member_paths()]
+    own = sum(parts.tail.count_params() + parts.head.count_params() for parts in members)
+    ensemble, _ = load_model(joined.path / ENSEMBLE)
+    assert ensemble.count_params() == members[0].trunk.count_params() + own
+
+
+def test_ensemble_file_moved_elsewhere_answers_as_its_run(
+    joined: Run, evaluated: Evaluated, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    moved = tmp_path / "kept.keras"
+    shutil.copy(joined.path / ENSEMBLE, moved)
+    model, card = load_predictor(tmp_path / "no runs", moved)
+    assert card.members == FOLDS
+    scores = compute_member_scores(model, small_dataset.test.images)
+    assert scores.tobytes() == np.stack(list_test_scores(evaluated[0])).tobytes()
+
+
+WITHOUT_PNEUMOCLI = """
+import sys
+import keras, numpy as np
+model = keras.saving.load_model(sys.argv[1], safe_mode=True)
+images = np.load(sys.argv[2])
+np.save(sys.argv[3], model.predict_on_batch(images[..., np.newaxis])["probability"])
+assert not any(name.startswith("pneumocli") for name in sys.modules)
+"""
+
+
+def test_ensemble_file_needs_keras_alone(
+    joined: Run, evaluated: Evaluated, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    images, answers = tmp_path / "images.npy", tmp_path / "answers.npy"
+    np.save(images, small_dataset.test.images)
+    command = [sys.executable, "-c", WITHOUT_PNEUMOCLI]
+    subprocess.run([*command, joined.path / ENSEMBLE, images, answers], check=True, cwd=tmp_path)
+    probability = np.load(answers)
+    assert probability.shape == (len(small_dataset.test), 1)
+    expected = evaluated[1].y_score[ENSEMBLE_NAME]
+    np.testing.assert_allclose(probability[:, 0], expected, rtol=0, atol=1e-6)
+
+
+def test_predictor_is_the_newest_run_or_the_one_named(cv_copy: Run, train_run: Run) -> None:
+    runs_dir = cv_copy.path.parent
+    assert load_predictor(runs_dir)[1].name == f"{cv_copy.name}, ensemble"
+    newer = copy_run(train_run, runs_dir)
+    assert newer.record.created > cv_copy.record.created
+    assert load_predictor(runs_dir)[1].name == newer.name
+    for named in (cv_copy.path, Path(cv_copy.name)):
+        assert load_predictor(runs_dir, named)[1].name == f"{cv_copy.name}, ensemble"
+    for named in (cv_copy.fold_path(2), cv_copy.fold_path(2) / MODEL):
+        assert load_predictor(runs_dir, named)[1].name == f"{cv_copy.name}, fold 2"
+
+
+def test_predictor_takes_the_built_ensemble(joined: Run) -> None:
+    _, card = load_predictor(joined.path.parent)
+    assert card == read_card(joined.path / ENSEMBLE)
+
+
+@pytest.mark.parametrize("named", [None, "missing", "missing.keras"])
+def test_no_predictor(named: str | None, tmp_path: Path) -> None:
+    with pytest.raises(RunError) as caught:
+        load_predictor(tmp_path, None if named is None else tmp_path / named)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_drawn_training_images_mark_figures_of_other_images(cv_copy: Run, small_dataset: Dataset) -> None:
+    other = replace(small_dataset, name="small.npz", synthetic=False)
+    assert evaluate_run(cv_copy, other, "test").figures.synthetic
+    content = json.loads((cv_copy.path / "metrics_test.json").read_text())
+    assert (content["data"], content["synthetic"]) == ("small.npz", True)

@@ -1,0 +1,162 @@
+"""Answers for image files: the order, the threshold, and bad files among good ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from pneumocli.core.artefact import ModelCard
+from pneumocli.core.data import CLASS_NAMES, Dataset
+from pneumocli.core.errors import RunError
+from pneumocli.core.evaluation import Evaluation, load_predictor
+from pneumocli.core.figures import ENSEMBLE_NAME
+from pneumocli.core.prediction import Failure, Prediction, predict_files
+from pneumocli.core.runs import Run
+
+pytest_plugins = ["trained"]
+
+Predictor = tuple[keras.Model, ModelCard]
+
+
+def predict(
+    predictor: Predictor, paths: Sequence[Path], **options: Any
+) -> tuple[list[Prediction], list[Failure]]:
+    answers = list(predict_files(*predictor, paths, **options))
+    predictions = [answer for answer in answers if isinstance(answer, Prediction)]
+    return predictions, [answer for answer in answers if isinstance(answer, Failure)]
+
+
+@pytest.fixture(scope="module")
+def ensemble(cv_run: Run) -> Predictor:
+    return load_predictor(cv_run.path.parent)
+
+
+@pytest.fixture(scope="module")
+def xrays(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The test split as PNG files."""
+    folder = tmp_path_factory.mktemp("xrays")
+    paths = [folder / f"{number}.png" for number in range(len(small_dataset.test))]
+    for path, image in zip(paths, small_dataset.test.images, strict=True):
+        Image.fromarray(image).save(path)
+    return paths
+
+
+def test_files_get_the_scores_of_the_rows_they_were_made_from(
+    ensemble: Predictor, xrays: list[Path], evaluated: tuple[Run, Evaluation]
+) -> None:
+    predictions, failures = predict(ensemble, xrays)
+    assert not failures
+    _, evaluation = evaluated
+    probability = np.float32([prediction.probability for prediction in predictions])
+    assert probability.tobytes() == evaluation.y_score[ENSEMBLE_NAME].tobytes()
+    members = np.float32([prediction.members for prediction in predictions]).T
+    by_fold = [scores for name, scores in evaluation.y_score.items() if name != ENSEMBLE_NAME]
+    assert members.tobytes() == np.stack(by_fold).tobytes()
+
+
+def test_single_model_has_one_member(train_run: Run, xrays: list[Path]) -> None:
+    predictions, _ = predict(load_predictor(train_run.path.parent), xrays[:3])
+    for prediction in predictions:
+        assert prediction.members == [prediction.probability]
+
+
+def test_answers_come_in_the_order_given(ensemble: Predictor, xrays: list[Path]) -> None:
+    forward, _ = predict(ensemble, xrays)
+    backward, _ = predict(ensemble, xrays[::-1])
+    assert [prediction.path for prediction in forward] == [str(path) for path in xrays]
+    assert [prediction.path for prediction in backward] == [str(path) for path in xrays[::-1]]
+    np.testing.assert_allclose(
+        [prediction.probability for prediction in backward[::-1]],
+        [prediction.probability for prediction in forward],
+        rtol=0,
+        atol=1e-6,
+    )
+
+
+def test_an_image_does_not_change_its_neighbours_answer(ensemble: Predictor, xrays: list[Path]) -> None:
+    (alone,), _ = predict(ensemble, xrays[:1])
+    among, _ = predict(ensemble, xrays)
+    assert alone.probability == pytest.approx(among[0].probability, abs=1e-6)
+
+
+def test_label_changes_at_the_models_threshold(ensemble: Predictor, xrays: list[Path]) -> None:
+    model, card = ensemble
+    predictions, _ = predict(ensemble, xrays)
+    cut = sorted(prediction.probability for prediction in predictions)[len(xrays) // 2]
+    moved = card.model_copy(update={"threshold": cut})
+    for prediction in predict((model, moved), xrays)[0]:
+        assert prediction.label == CLASS_NAMES[int(prediction.probability >= cut)]
+
+
+def test_bad_files_among_good_ones(ensemble: Predictor, xrays: list[Path], tmp_path: Path) -> None:
+    text, missing = tmp_path / "notes.txt", tmp_path / "missing.png"
+    text.write_text("hello")
+    predictions, failures = predict(ensemble, [text, xrays[1], missing, xrays[0]])
+    assert [prediction.path for prediction in predictions] == [str(xrays[1]), str(xrays[0])]
+    assert [failure.path for failure in failures] == [str(text), str(missing)]
+    for failure in failures:
+        assert failure.path in failure.reason
+        assert len(failure.reason.splitlines()) == 1
+
+
+def test_answers_and_failures_come_in_the_order_given(
+    ensemble: Predictor, xrays: list[Path], tmp_path: Path
+) -> None:
+    paths = [tmp_path / "a.png", xrays[0], tmp_path / "b.png", xrays[1], xrays[2]]
+    answers = list(predict_files(*ensemble, paths))
+    assert [answer.path for answer in answers] == [str(path) for path in paths]
+    assert [type(answer) for answer in answers] == [Failure, Prediction, Failure, Prediction, Prediction]
+
+
+def test_many_files_are_answered_batch_by_batch(
+    ensemble: Predictor, xrays: list[Path], tmp_path: Path
+) -> None:
+    paths = [*xrays, tmp_path / "missing.png"] * 15
+    heard: list[int] = []
+    answers = list(predict_files(*ensemble, paths, listen=lambda step: heard.append(step.done)))
+    assert [answer.path for answer in answers] == [str(path) for path in paths]
+    first, _ = predict(ensemble, xrays)
+    for number, answer in enumerate(answers):
+        place = number % (len(xrays) + 1)
+        if place == len(xrays):
+            assert isinstance(answer, Failure)
+        else:
+            assert isinstance(answer, Prediction)
+            assert answer.probability == pytest.approx(first[place].probability, abs=1e-6)
+    assert heard == sorted(set(heard))
+    assert heard[-1] == len(paths)
+
+
+def test_no_files(ensemble: Predictor) -> None:
+    assert list(predict_files(*ensemble, [])) == []
+
+
+def test_only_bad_files(ensemble: Predictor, tmp_path: Path) -> None:
+    predictions, failures = predict(ensemble, [tmp_path, tmp_path / "missing.png"])
+    assert predictions == []
+    assert len(failures) == 2
+
+
+def test_same_file_twice(ensemble: Predictor, xrays: list[Path]) -> None:
+    predictions, _ = predict(ensemble, [xrays[0], xrays[0]])
+    assert predictions[0] == predictions[1]
+
+
+def test_model_of_another_preparation_is_refused(ensemble: Predictor, xrays: list[Path]) -> None:
+    model, card = ensemble
+    other = card.model_copy(update={"preparation": card.preparation + 1})
+    with pytest.raises(RunError, match="preparation 2") as caught:
+        list(predict_files(model, other, xrays))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_prediction_is_plain_data(ensemble: Predictor, xrays: list[Path]) -> None:
+    (prediction,), _ = predict(ensemble, xrays[:1])
+    content = prediction.to_dict()
+    assert set(content) == {"path", "probability", "label", "members"}
+    assert type(content["probability"]) is float
+    assert content["label"] in CLASS_NAMES
