@@ -1,6 +1,7 @@
 """The command line: the commands, and the one place where errors become a line and an exit code."""
 
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -24,7 +25,10 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with warnings.catch_warnings():
+                # The libraries' warnings speak to programmers; what a user can mend is an error here.
+                warnings.simplefilter("ignore")
+                return super().invoke(ctx)
         except PneumoError as error:
             typer.echo(f"error: {error}", err=True)
         except KeyboardInterrupt:

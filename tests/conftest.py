@@ -14,7 +14,15 @@ from pneumocli.core.synthetic import draw_dataset
 if TYPE_CHECKING:
     import keras
 
-KERAS_TESTS = {"test_losses", "test_model", "test_features", "test_inference", "test_training"}
+KERAS_TESTS = {
+    "test_augment",
+    "test_features",
+    "test_inference",
+    "test_losses",
+    "test_material",
+    "test_model",
+    "test_training",
+}
 TERMINAL_SWITCHES = ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH")
 SETTINGS_AT_START = {name: value for name, value in os.environ.items() if name.startswith("PNEUMOCLI_")}
 

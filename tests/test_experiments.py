@@ -206,6 +206,15 @@ def test_stopped_cross_validation_goes_on_to_the_same_scores(
     assert read_figures(run.path, OUT_OF_FOLD) == read_figures(cv_run.path, OUT_OF_FOLD)
 
 
+@pytest.mark.slow
+def test_folds_side_by_side_give_the_same_scores(train: Train, small_dataset: Dataset, cv_run: Run) -> None:
+    run = train(small_dataset, folds=FOLDS, jobs=2)
+    assert list_files(run.path) == list_files(cv_run.path)
+    mine, other = (read_scores(each.path, OUT_OF_FOLD) for each in (run, cv_run))
+    np.testing.assert_array_equal(mine.index, other.index)
+    np.testing.assert_allclose(mine.y_score, other.y_score, rtol=0, atol=1e-4)
+
+
 def test_nothing_is_trained_when_only_the_pooling_is_left(
     cv_copy: Run, train: Train, small_dataset: Dataset
 ) -> None:

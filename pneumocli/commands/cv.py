@@ -48,7 +48,7 @@ def cv(
     from pneumocli.commands.work import open_work, show_training
     from pneumocli.core.scores import OUT_OF_FOLD
 
-    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet) as work:
+    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet, folds) as work:
         from pneumocli.core.experiments import cross_validate
 
         run = cross_validate(

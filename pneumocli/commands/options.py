@@ -71,7 +71,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[TrainConfig.model_fields[name].annotation | None, _describe_setting(name)],  # type: ignore[operator]
+            annotation=Annotated[_type_setting(name), _describe_setting(name)],
         )
         for name in settings
     ]
@@ -85,13 +85,21 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     return with_settings
 
 
+def _type_setting(name: str) -> Any:
+    annotation: Any = TrainConfig.model_fields[name].annotation
+    # TrainConfig checks the word; its choices, spelled out, leave no room for the help.
+    is_word = isinstance(annotation, type) and issubclass(annotation, StrEnum)
+    return (str if is_word else annotation) | None
+
+
 def _describe_setting(name: str) -> Any:
     field = TrainConfig.model_fields[name]
     flag = f"--{name.replace('_', '-')}"
     default = "all" if field.default is None else str(field.default)
     if field.annotation is bool:
+        # One flag, the one that departs from the default: two do not fit a line of help.
         default = "on" if field.default else "off"
-        flag = f"{flag}/--no-{flag[2:]}"
+        flag = f" /--no-{flag[2:]}" if field.default else flag
     return typer.Option(
         flag,
         help=field.description,

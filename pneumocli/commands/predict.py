@@ -27,10 +27,12 @@ def predict(
     Exit code 0 if every image was answered, 4 if some were, 1 if none was.
     """
     from pneumocli import DISCLAIMER
+    from pneumocli.core.runs import find_predictor
     from pneumocli.report.live import show_progress
     from pneumocli.report.tables import tabulate_predictions
     from pneumocli.report.terminal import open_stdout, print_json, say, warn_use
 
+    found = find_predictor(runs, model)
     with show_progress(quiet) as listen:
         from pneumocli.core.backend import load_backend
 
@@ -39,7 +41,7 @@ def predict(
         from pneumocli.core.images import find_images
         from pneumocli.core.prediction import Prediction, predict_files
 
-        network, card = load_predictor(runs, model)
+        network, card = load_predictor(found)
         say(f"model: {card.name}", quiet)
         answers = list(predict_files(network, card, find_images(images), listen=listen))
     rows = [answer.to_dict() for answer in answers if isinstance(answer, Prediction)]

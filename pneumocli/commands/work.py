@@ -9,7 +9,7 @@ from pneumocli.commands.options import Format
 from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig, choose_config
-from pneumocli.core.data import Dataset
+from pneumocli.core.data import Dataset, make_folds
 from pneumocli.core.fetch import SYNTHETIC, feature_cache
 from pneumocli.core.figures import read_figures
 from pneumocli.core.inputs import DataInput, Notice, WeightsInput, gather_data, gather_weights
@@ -41,6 +41,7 @@ def open_work(
     keep: bool,
     cache_limit: float,
     quiet: bool,
+    folds: int | None = None,
 ) -> Iterator[Work]:
     """Check the settings, find data and weights, load Keras, and show progress until the end of the block."""
     config = choose_config(recipe, **settings)
@@ -53,6 +54,8 @@ def open_work(
         notify(f"data: {data_input.dataset.name}: {data_input.identity}")
         weights_input = gather_weights(weights, listen=listen, notify=notify)
         notify(f"weights: {weights_input.record.name}")
+        if folds is not None:
+            make_folds(data_input.dataset.train.labels, folds, config.seed)  # an error before Keras is loaded
         from pneumocli.core.backend import load_backend
 
         load_backend(config.deterministic)
@@ -77,5 +80,5 @@ def gather_split_data(run: Run, data: str | None, size: int, listen: Listener, q
     found = gather_data(data, size, listen=listen, notify=lambda line: say(line, quiet))
     if found.dataset.digest() != run.record.data.digest:
         trained_on = run.record.data.name
-        say(f"{found.dataset.name} is not the data set that {run.name} was trained on ({trained_on})")
+        say(f"{found.dataset.name} is not the data set that {run.name} was trained on ({trained_on})", quiet)
     return found.dataset

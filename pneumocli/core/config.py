@@ -45,7 +45,8 @@ class TrainConfig(BaseModel):
     brightness: float = Field(0.0, ge=0, le=1, description="views: largest change, as a share of white")
     contrast: float = Field(0.0, ge=0, lt=1, description="views: largest change of the contrast's factor")
     precision: Precision = Field(
-        Precision.AUTO, description="of training; scores are always computed in float32"
+        Precision.AUTO,
+        description="of training: auto, float32, bfloat16 or float16; scores are always float32",
     )
     focal_gamma: float = Field(2.0, ge=0, description="focusing parameter of the focal loss")
     deterministic: bool = Field(False, description="one thread: the same scores to the last bit")

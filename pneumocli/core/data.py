@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -117,7 +116,7 @@ def load_dataset(path: Path) -> Dataset:
     sizes = {name: split.pixels for name, split in splits.items()}
     if len(set(sizes.values())) > 1:
         raise DataError(f"{path}: the splits differ in image size: {sizes}; all must be the same")
-    return Dataset(path.name, MappingProxyType(splits))
+    return Dataset(path.name, splits)
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

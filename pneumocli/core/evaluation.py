@@ -15,7 +15,7 @@ from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.metrics import average_scores, compute_metrics
 from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.progress import Listener, ignore
-from pneumocli.core.runs import CONFIG, ENSEMBLE, MODEL, Run, check_complete, find_run, stamp_time
+from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, stamp_time
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
 
 
@@ -107,26 +107,19 @@ def build_ensemble(run: Run) -> tuple[keras.Model, Path]:
     return model, run.path / ENSEMBLE
 
 
-def load_predictor(runs_dir: Path, named: Path | None = None) -> tuple[keras.Model, ModelCard]:
-    """Load the model that answers for new images: raw pixels in, logits of one or more members out.
-
-    Args:
-        runs_dir: where the newest complete run is taken from if none is named.
-        named: a run folder, a run's name, a directory of runs, or a model file.
+def load_predictor(found: Run | Path) -> tuple[keras.Model, ModelCard]:
+    """Load the model that `runs.find_predictor` has found: raw pixels in, logits of its members out.
 
     Raises:
-        RunError: there is none, or it is damaged.
+        RunError: it is damaged, or not a model of pneumocli.
     """
-    if named is not None and not named.is_dir() and not (runs_dir / named).is_dir():
-        return load_model(named)
-    if named is not None and (named / MODEL).is_file() and not (named / CONFIG).is_file():
-        return load_model(named / MODEL)  # one fold of a run
-    run = find_run(runs_dir, named)
-    if run.record.kind == "train":
-        return load_model(run.path / MODEL)
-    if (run.path / ENSEMBLE).is_file():
-        return load_model(run.path / ENSEMBLE)
-    return load_run_model(run), _describe_ensemble(run)
+    if isinstance(found, Path):
+        return load_model(found)
+    if found.record.kind == "train":
+        return load_model(found.path / MODEL)
+    if (found.path / ENSEMBLE).is_file():
+        return load_model(found.path / ENSEMBLE)
+    return load_run_model(found), _describe_ensemble(found)
 
 
 def _describe_ensemble(run: Run) -> ModelCard:

@@ -29,6 +29,7 @@ from pneumocli.core.runs import (
     Kind,
     Run,
     RunRecord,
+    check_name,
     create_run,
     describe_versions,
     filling,
@@ -62,16 +63,10 @@ def train_single(
         PneumoError: a subset too small, weights of another network, a name that is taken.
     """
     dataset = _take_subset(data.dataset, config)
-    run = _begin_run("train", data, dataset, weights, config, None, runs_dir, name, notify)
-    material = prepare_material(
-        dataset,
-        config,
-        weights.path,
-        cache=cache,
-        precision=choose_precision(config.precision, has_gpu()),
-        backbone_builder=backbone_builder,
-        listen=listen,
-    )
+    record = _describe_run("train", data, dataset, weights, config, None)
+    stopped = _find_stopped(runs_dir, record, name, notify)
+    material = _prepare(dataset, config, weights.path, cache, backbone_builder, listen)
+    run = stopped or create_run(runs_dir, record, name)
     trained = train_classifier(material, title=run.name, listen=listen)
     _write_model(run.path, trained, run, run.name)
     all_val = np.arange(len(dataset.val))
@@ -93,18 +88,6 @@ class _FoldTask:
     trained_rows: NDArray[np.int64]
     held_out: NDArray[np.int64]
     backbone_builder: BackboneBuilder
-
-    def prepare(self, listen: Listener) -> Material:
-        config = self.run.record.settings
-        return prepare_material(
-            self.dataset,
-            config,
-            self.weights,
-            cache=self.cache,
-            precision=choose_precision(config.precision, has_gpu()),
-            backbone_builder=self.backbone_builder,
-            listen=listen,
-        )
 
 
 def cross_validate(
@@ -135,29 +118,35 @@ def cross_validate(
     """
     dataset = _take_subset(data.dataset, config)
     parts = make_folds(dataset.train.labels, folds, config.seed)
-    run = _begin_run("cv", data, dataset, weights, config, folds, runs_dir, name, notify)
-    finished = run.finished_folds()
+    record = _describe_run("cv", data, dataset, weights, config, folds)
+    stopped = _find_stopped(runs_dir, record, name, notify)
+    finished = stopped.finished_folds() if stopped else []
     if finished:
-        notify(f"{run.path}: going on; finished before: {', '.join(map(name_fold, finished))}")
+        notify(f"finished before: {', '.join(map(name_fold, finished))}")
+    material = None
+    if len(finished) < folds:
+        material = _prepare(dataset, config, weights.path, cache, backbone_builder, listen)
+    # Made only now: what cannot be trained leaves no run folder behind.
+    run = stopped or create_run(runs_dir, record, name)
     tasks = [
         _FoldTask(run, dataset, weights.path, cache, fold, trained_rows, held_out, backbone_builder)
         for fold, (trained_rows, held_out) in enumerate(parts, start=1)
         if fold not in finished
     ]
-    if tasks:
-        material = tasks[0].prepare(listen)
-        if min(jobs, len(tasks)) == 1:
-            for task in tasks:
-                _train_fold(task, material, listen)
-        else:
-            run_side_by_side(_train_fold_elsewhere, tasks, jobs, config.deterministic, listen)
+    if min(jobs, len(tasks)) > 1:
+        run_side_by_side(_train_fold_elsewhere, tasks, jobs, config.deterministic, listen)
+    elif material is not None:
+        for task in tasks:
+            _train_fold(task, material, listen)
     _pool_folds(run)
     return run
 
 
 def _train_fold_elsewhere(task: _FoldTask, listen: Listener) -> None:
     # The features come from the bank that the first process has filled, or are computed again.
-    _train_fold(task, task.prepare(ignore), listen)
+    config = task.run.record.settings
+    material = _prepare(task.dataset, config, task.weights, task.cache, task.backbone_builder, ignore)
+    _train_fold(task, material, listen)
 
 
 def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
@@ -176,19 +165,34 @@ def _take_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
     return dataset if config.subset is None else draw_subset(dataset, config.subset, config.seed)
 
 
-def _begin_run(
+def _prepare(
+    dataset: Dataset,
+    config: TrainConfig,
+    weights: Path | None,
+    cache: Cache | None,
+    backbone_builder: BackboneBuilder,
+    listen: Listener,
+) -> Material:
+    return prepare_material(
+        dataset,
+        config,
+        weights,
+        cache=cache,
+        precision=choose_precision(config.precision, has_gpu()),
+        backbone_builder=backbone_builder,
+        listen=listen,
+    )
+
+
+def _describe_run(
     kind: Kind,
     data: DataInput,
     dataset: Dataset,
     weights: WeightsInput,
     config: TrainConfig,
     folds: int | None,
-    runs_dir: Path,
-    name: str | None,
-    notify: Notice,
-) -> Run:
-    """Make a run folder, or find the stopped run that did the same work."""
-    record = RunRecord(
+) -> RunRecord:
+    return RunRecord(
         kind=kind,
         created=stamp_time(),
         folds=folds,
@@ -206,10 +210,15 @@ def _begin_run(
         preparation=PREPARATION_VERSION,
         versions=describe_versions(),
     )
+
+
+def _find_stopped(runs_dir: Path, record: RunRecord, name: str | None, notify: Notice) -> Run | None:
+    """Return the stopped run that did the same work; check that else the name can be had."""
     stopped = find_unfinished(runs_dir, record, name)
-    if stopped is None:
-        return create_run(runs_dir, record, name)
-    notify(f"{stopped.path} was stopped before its end; it is taken up again")
+    if stopped is not None:
+        notify(f"{stopped.path} was stopped before its end; it is taken up again")
+    elif name is not None:
+        check_name(runs_dir, name)
     return stopped
 
 

@@ -1,8 +1,10 @@
 """The official files: where they come from, where they lie, and which file a command is to use."""
 
 import hashlib
+import math
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -87,8 +89,14 @@ def cache_directory() -> Path:
 
 
 def feature_cache(limit: float = 20.0) -> Cache:
-    """Return where the frozen layers' outputs are kept, at most `limit` GB of them."""
-    return Cache(cache_directory() / "features", round(limit * 1e9))
+    """Return where the frozen layers' outputs are kept, at most `limit` GB of them; inf is no limit.
+
+    Raises:
+        PneumoError: the limit is not a number.
+    """
+    if math.isnan(limit):
+        raise PneumoError("--cache-limit takes a number of GB, or inf for no limit; received nan")
+    return Cache(cache_directory() / "features", round(limit * 1e9) if math.isfinite(limit) else sys.maxsize)
 
 
 def place_of(source: Source, directory: Path) -> Path:

@@ -21,6 +21,7 @@ from pneumocli.core.errors import ImageError
 PREPARATION_VERSION = 1
 
 MEASURED_PIXELS = 28
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 JPEG_QUALITY = 75
 
@@ -36,18 +37,12 @@ def describe_preparation(pixels: int) -> str:
 def find_images(paths: Iterable[Path]) -> list[Path]:
     """Return the files of `paths`, a folder giving way to the image files in and below it, sorted.
 
-    Raises:
-        ImageError: a folder holds no image file.
+    A folder without any stays in the list, for `read_image` to say so.
     """
     found: list[Path] = []
     for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
         inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        if not inside:
-            raise ImageError(f"{path} holds no image file ({', '.join(sorted(SUFFIXES))})")
-        found.extend(inside)
+        found.extend(inside or [path])
     return found
 
 
@@ -61,18 +56,21 @@ def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:
         ImageError: the file is missing, is no image, or is damaged.
     """
     try:
-        with Image.open(path) as image:
+        # Opened here: from a path Pillow maps some TIFF files into memory and turns them wrongly.
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             image.load()
             return prepare_image(image, pixels)
+    except ImageError as error:
+        raise ImageError(f"{path} {error}") from None
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist") from None
     except IsADirectoryError:
-        raise ImageError(f"{path} is a directory; name the images in it") from None
+        raise ImageError(f"{path} is a directory without an image file; name image files") from None
     except UnidentifiedImageError:
         raise ImageError(
             f"{path} is not an image that can be read; give PNG, JPEG, TIFF, BMP or WebP"
         ) from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow promises no list of what a damaged file can raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path} cannot be read as an image ({reason})") from None
 
@@ -91,9 +89,11 @@ def prepare_image(image: Image.Image, pixels: int) -> NDArray[np.uint8]:
 
 def _to_grey(image: Image.Image) -> Image.Image:
     """8-bit grey; 16-bit greys are scaled to their full range, transparency lies over black."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+    if image.mode == "F":
+        raise ImageError("holds floating-point grey levels, whose range is not known; save it as 8 or 16 bit")
+    if image.mode.startswith("I"):
         levels = np.asarray(image, dtype=np.float64)
-        if image.mode.startswith("I") and levels.max(initial=0) > 255:
+        if levels.max(initial=0) > 255:
             levels = levels / 257  # 65535 / 255
         return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
     if image.has_transparency_data:

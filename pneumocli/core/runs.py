@@ -134,6 +134,18 @@ def stamp_time() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
+def check_name(runs_dir: Path, name: str) -> None:
+    """Check that a run can have this name.
+
+    Raises:
+        RunError: it is taken, or not one that a folder can have.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise RunError(f"{name!r} cannot be a run's name; take letters, digits, - and _")
+    if (runs_dir / name).exists():
+        raise RunError(f"{runs_dir / name} is there already and is not overwritten; take another --name")
+
+
 def create_run(runs_dir: Path, record: RunRecord, name: str | None = None) -> Run:
     """Make a new run folder; without a name it is `<kind>-<number>`, the first that is free.
 
@@ -141,22 +153,24 @@ def create_run(runs_dir: Path, record: RunRecord, name: str | None = None) -> Ru
         RunError: the name is taken, or not one that a folder can have.
     """
     prefix = f"synthetic-{record.kind}" if record.data.synthetic else record.kind
-    runs_dir.mkdir(parents=True, exist_ok=True)
-    if name is not None and (Path(name).name != name or name.startswith(".")):
-        raise RunError(f"{name!r} cannot be a run's name; take letters, digits, - and _")
     number = 1
+    if name is not None:
+        check_name(runs_dir, name)
     while True:
         path = runs_dir / (name or f"{prefix}-{number}")
         try:
-            path.mkdir()
+            path.mkdir(parents=True)
             break
         except FileExistsError:
+            # Another command may take a name at the same moment; the next number is as good.
             if name is not None:
-                raise RunError(
-                    f"{path} is there already and is not overwritten; take another --name"
-                ) from None
+                check_name(runs_dir, name)
             number += 1
-    write_json(path / CONFIG, record.model_dump(mode="json"))
+    try:
+        write_json(path / CONFIG, record.model_dump(mode="json"))
+    except BaseException:
+        path.rmdir()
+        raise
     return Run(path, record)
 
 
@@ -182,6 +196,8 @@ def open_run(path: Path) -> Run:
             f"{config} is not what pneumocli writes ({where + ': ' if where else ''}{first['msg']}); "
             "the run cannot be used"
         ) from None
+    except OSError as error:
+        raise RunError(f"{config} cannot be read ({error.strerror}); the run cannot be used") from None
 
 
 def list_runs(runs_dir: Path) -> list[Run]:
@@ -228,6 +244,25 @@ def find_run(runs_dir: Path, asked: Path | None = None, kind: Kind | None = None
     return run
 
 
+def find_predictor(runs_dir: Path, named: Path | None = None) -> Run | Path:
+    """Return what answers for new images: a complete run, or a model file.
+
+    Args:
+        runs_dir: where the newest complete run is taken from if none is named.
+        named: a run folder, a run's name, a directory of runs, one fold's folder, or a model file.
+
+    Raises:
+        RunError: there is no such run or file.
+    """
+    if named is not None and not named.is_dir() and not (runs_dir / named).is_dir():
+        if not named.is_file():
+            raise RunError(f"{named} does not exist; name a run folder or a .keras file of pneumocli")
+        return named
+    if named is not None and (named / MODEL).is_file() and not (named / CONFIG).is_file():
+        return named / MODEL
+    return find_run(runs_dir, named)
+
+
 def check_complete(run: Run) -> None:
     """Check that a run has all its parts.
 
@@ -257,7 +292,8 @@ def find_unfinished(runs_dir: Path, record: RunRecord, name: str | None = None) 
 def filling(path: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes `path` at the end of the block, and is removed if it fails."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    for abandoned in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(abandoned, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         yield partial

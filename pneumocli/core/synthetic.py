@@ -1,7 +1,5 @@
 """Drawn chest X-rays: a data set made by code alone, for demonstrations and tests without a network."""
 
-from types import MappingProxyType
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,7 +54,7 @@ def draw_dataset(
     _check_least("pixels", pixels, SMALLEST_PIXELS)
     _check_least("seed", seed, 0)
     splits = {name: _draw_split(seed, name, count, pixels) for name, count in counts.items()}
-    return Dataset(NAME, MappingProxyType(splits), synthetic=True)
+    return Dataset(NAME, splits, synthetic=True)
 
 
 def draw_chest(rng: np.random.Generator, pneumonia: bool, pixels: int = 28) -> NDArray[np.uint8]:

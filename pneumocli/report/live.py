@@ -24,7 +24,7 @@ def show_progress(quiet: bool = False) -> Iterator[Listener]:
         yield ignore
     elif console.is_terminal:
         with Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=6),  # what is left of 80 columns
             _AmountColumn(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
@@ -86,7 +86,7 @@ class _Lines:
         if step.done < step.total and speed:
             parts.append(f"{(step.total - step.done) / speed:.0f} s left")
         parts.append(_tell(step.facts))
-        self.console.print("  ".join(part for part in parts if part), markup=False)
+        self.console.print("  ".join(part for part in parts if part), markup=False, emoji=False)
         self.told[step.stage] = math.inf if step.done >= step.total else now
 
 

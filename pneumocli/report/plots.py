@@ -1,5 +1,6 @@
 """Figures as pictures. Each function draws from numbers and writes one PNG."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,16 +43,19 @@ def plot_roc(
             *compute_roc(y_true, scores),
             color=colour,
             linestyle=style,
-            label=f"{name}: AUC {metrics.roc_auc:.4f}",
+            label=f"AUC {metrics.roc_auc:.4f}  {textwrap.shorten(name, 40, placeholder=' ...')}",
         )
         axes.plot(1 - metrics.specificity, metrics.sensitivity, "o", color=colour)
     normal, pneumonia = int((y_true == 0).sum()), int((y_true == 1).sum())
-    axes.set_title(f"{title}\nn = {normal} normal + {pneumonia} pneumonia", fontsize=11)
+    counts = f"n = {normal} normal + {pneumonia} pneumonia"
+    # Names come from users: no formulas in them, and no line wider than the picture.
+    axes.set_title(f"{textwrap.fill(title, 60)}\n{counts}", fontsize=11, parse_math=False)
     axes.set_xlabel(f"1 - specificity   (dots: threshold {threshold:g})")
     axes.set_ylabel("sensitivity")
     axes.set_aspect("equal")
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    for text in axes.legend(loc="lower right").get_texts():
+        text.set_parse_math(False)
     figure.supxlabel(DISCLAIMER, fontsize=8, color="0.4")
     with replacing(path) as partial:
         figure.savefig(partial, dpi=150)

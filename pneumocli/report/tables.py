@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 
 from rich import box
 from rich.table import Table
@@ -97,7 +98,6 @@ def tabulate_predictions(rows: Iterable[Mapping[str, object]], model: str, synth
     """Return the table of answered images."""
     mark = "SYNTHETIC " if synthetic else ""
     table = _start(f"{mark}Probability of pneumonia by {model}", ["image", "probability", "label"])
-    table.columns[0].overflow = "fold"
     for row in rows:
         # As text: a path may hold what Rich takes for markup.
         table.add_row(Text(str(row["path"])), f"{row['probability']:.4f}", str(row["label"]))
@@ -109,5 +109,7 @@ def _start(title: str, columns: Sequence[str]) -> Table:
         title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False
     )
     for position, column in enumerate(columns):
-        table.add_column(column, justify="left" if position == 0 else "right", no_wrap=position > 0)
+        # Numbers and words stay whole; what a user named breaks into lines rather than being cut.
+        justify: Literal["left", "right"] = "left" if position == 0 else "right"
+        table.add_column(column, justify=justify, no_wrap=position > 0, overflow="fold")
     return table
