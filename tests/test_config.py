@@ -29,6 +29,12 @@ def test_original_recipe_has_the_published_numbers() -> None:
         "tune_learning_rate": 1e-5,
         "tune_patience": 3,
         "early_stopping": True,
+        "views": 0,
+        "crop_area": 1.0,
+        "flip": False,
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "precision": "auto",
         "focal_gamma": 2.0,
         "deterministic": False,
     }

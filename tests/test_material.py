@@ -502,24 +502,18 @@ from pneumocli.core.synthetic import draw_dataset
 from pneumocli.core.training import score_features, train_classifier
 
 dataset = draw_dataset(train=20, val=6, test=3)
-plain = dict(
-    image_size=32, batch_size=8, head_units=16, head_epochs=2, head_learning_rate=1e-2,
-    tune_layers=7, tune_epochs=1, tune_learning_rate=1e-3,
+config = TrainConfig(
+    image_size=32, batch_size=8, head_units=16, head_epochs=2, head_learning_rate=1e-2, tune_layers=7,
+    tune_epochs=2, tune_learning_rate=1e-3, views=2, crop_area=0.5, flip=True, brightness=0.2, contrast=0.2,
 )
-augmented = dict(views=2, crop_area=0.5, flip=True, brightness=0.2, contrast=0.2)
-for settings, precision in ((plain, Precision.FLOAT32), (plain | augmented, Precision.BFLOAT16)):
-    config = TrainConfig(**settings)
-    for place in (Cache(cache), None):
-        material = prepare_material(
-            dataset, config, None, cache=place, precision=precision,
-            backbone_builder=conftest.build_tiny_backbone,
-        )
-        trained = train_classifier(material, np.arange(4, 20), fold=1)
-        scores = [
-            score_features(trained.parts, rows, np.arange(len(rows))).tobytes().hex()
-            for rows in (material.maps, material.val.maps)
-        ]
-        print(*scores, trained.history)
+for place in (Cache(cache), None):
+    material = prepare_material(
+        dataset, config, None, cache=place, precision=Precision.BFLOAT16,
+        backbone_builder=conftest.build_tiny_backbone,
+    )
+    trained = train_classifier(material, np.arange(4, 20), fold=1)
+    for rows in (material.maps, material.val.maps):
+        print(score_features(trained.parts, rows, np.arange(len(rows))).tobytes().hex(), trained.history)
 """
 
 
@@ -533,6 +527,6 @@ def test_cache_changes_no_bit_of_a_score(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == lines[1]
-    assert lines[2] == lines[3]
-    assert len(set(lines)) == 2
+    assert len(lines) == 4
+    assert lines[:2] == lines[2:]
+    assert lines[0] != lines[1]

@@ -14,7 +14,7 @@ def doctor(
     """Show versions, processor, the data and weights found, and the kept features."""
     from pneumocli.core.bank import clear_banks
     from pneumocli.core.examination import examine
-    from pneumocli.core.fetch import feature_cache
+    from pneumocli.core.inputs import feature_cache
     from pneumocli.report.tables import tabulate_examination
     from pneumocli.report.terminal import open_stdout, print_json, say
 

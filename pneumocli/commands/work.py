@@ -10,9 +10,9 @@ from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig, choose_config
 from pneumocli.core.data import Dataset, make_folds
-from pneumocli.core.fetch import SYNTHETIC, feature_cache
+from pneumocli.core.fetch import SYNTHETIC
 from pneumocli.core.figures import read_figures
-from pneumocli.core.inputs import DataInput, Notice, WeightsInput, gather_data, gather_weights
+from pneumocli.core.inputs import DataInput, Notice, WeightsInput, feature_cache, gather_data, gather_weights
 from pneumocli.core.progress import Listener
 from pneumocli.core.runs import Run
 from pneumocli.report.live import show_progress

@@ -174,9 +174,14 @@ def draw_subset(dataset: Dataset, images: int, seed: int) -> Dataset:
     """Return a stratified random subset of the training split; val and test stay whole.
 
     Args:
-        images: how many training images to keep, at least 2; all if there are no more than that.
+        images: how many training images to keep; all if there are no more than that.
+
+    Raises:
+        DataError: fewer than 2, which would lack a class.
     """
     train = dataset.train
+    if images < 2:
+        raise DataError(f"a subset of {images} training images would lack a class; take at least 2")
     if images >= len(train):
         return dataset
     # The shares are rounded so that they add up, and a class is never left out.

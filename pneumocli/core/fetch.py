@@ -1,10 +1,8 @@
 """The official files: where they come from, where they lie, and which file a command is to use."""
 
 import hashlib
-import math
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 from pneumocli import __version__
-from pneumocli.core.bank import Cache
 from pneumocli.core.errors import DataError, DownloadError, PneumoError, WeightsError
 from pneumocli.core.files import replacing
 from pneumocli.core.progress import Listener, Progress, ignore
@@ -86,17 +83,6 @@ def cache_directory() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("pneumocli", appauthor=False)
-
-
-def feature_cache(limit: float = 20.0) -> Cache:
-    """Return where the frozen layers' outputs are kept, at most `limit` GB of them; inf is no limit.
-
-    Raises:
-        PneumoError: the limit is not a number.
-    """
-    if math.isnan(limit):
-        raise PneumoError("--cache-limit takes a number of GB, or inf for no limit; received nan")
-    return Cache(cache_directory() / "features", round(limit * 1e9) if math.isfinite(limit) else sys.maxsize)
 
 
 def place_of(source: Source, directory: Path) -> Path:

@@ -1,5 +1,7 @@
-"""From what the user names to what a run works on: the data set and the pretrained weights."""
+"""From what the user names to what a run works on: the data set, the weights, the cache."""
 
+import math
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -7,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from pneumocli.core.audit import identify
+from pneumocli.core.bank import Cache
 from pneumocli.core.data import Dataset, load_dataset
-from pneumocli.core.errors import DataError
+from pneumocli.core.errors import DataError, PneumoError
 from pneumocli.core.fetch import (
     OFFICIAL_SIZES,
     SOURCES,
@@ -102,3 +105,14 @@ def gather_weights(
     if path is None:
         return WeightsInput(None, WeightsRecord(name="none (random)", sha256=None))
     return WeightsInput(path, WeightsRecord(name=path.name, sha256=hash_file(path)))
+
+
+def feature_cache(limit: float = 20.0) -> Cache:
+    """Return where the frozen layers' outputs are kept, at most `limit` GB of them; inf is no limit.
+
+    Raises:
+        PneumoError: the limit is not a number.
+    """
+    if math.isnan(limit):
+        raise PneumoError("--cache-limit takes a number of GB, or inf for no limit; received nan")
+    return Cache(cache_directory() / "features", round(limit * 1e9) if math.isfinite(limit) else sys.maxsize)

@@ -1,0 +1,249 @@
+"""Folds side by side: the same files as one after the other, and what the other processes tell."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from joblib.externals.loky import get_reusable_executor
+from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
+
+from pneumocli.core import parallel
+from pneumocli.core.artefact import CARD
+from pneumocli.core.bank import Cache
+from pneumocli.core.config import Precision
+from pneumocli.core.data import Dataset
+from pneumocli.core.errors import DataError, PneumoError
+from pneumocli.core.experiments import cross_validate
+from pneumocli.core.model import BackboneBuilder
+from pneumocli.core.parallel import run_side_by_side
+from pneumocli.core.progress import Listener, Progress, ignore
+from pneumocli.core.runs import CONFIG, MODEL, Run, open_run
+
+CONFIG_OF_RUN = TINY.model_copy(
+    update={
+        "head_epochs": 1,
+        "views": 2,
+        "crop_area": 0.5,
+        "flip": True,
+        "precision": Precision.BFLOAT16,
+        "deterministic": True,
+    }
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_process_left() -> Iterator[None]:
+    yield
+    get_reusable_executor().shutdown(wait=True)
+
+
+# What other processes do: functions of this module, so that they are found there.
+
+
+def count_up(number: int, listen: Listener) -> None:
+    for done in range(4):
+        listen(Progress(f"task {number}", done, 3, facts={"process": os.getpid()}))
+
+
+def fail_at_two(number: int, listen: Listener) -> None:
+    if number == 2:
+        raise DataError("task 2 cannot be done; give another")
+
+
+def tell_threads(number: int, listen: Listener) -> None:
+    import tensorflow as tf
+
+    keras.ops.ones(3)
+    inside, between = (
+        tf.config.threading.get_intra_op_parallelism_threads(),
+        tf.config.threading.get_inter_op_parallelism_threads(),
+    )
+    listen(Progress("threads", number, 3, facts={"inside": inside, "between": between}))
+
+
+def listen_to(work: Any, deterministic: bool = True) -> list[Progress]:
+    heard: list[Progress] = []
+    run_side_by_side(work, [1, 2, 3], 2, deterministic, heard.append)
+    return heard
+
+
+def test_every_task_is_done_in_another_process_and_heard_in_its_order() -> None:
+    heard = listen_to(count_up)
+    for number in (1, 2, 3):
+        steps = [step for step in heard if step.stage == f"task {number}"]
+        assert [(step.done, step.total) for step in steps] == [(done, 3) for done in range(4)]
+        assert len({step.facts["process"] for step in steps}) == 1
+    assert os.getpid() not in {step.facts["process"] for step in heard}
+
+
+def test_error_of_another_process_is_raised_as_it_is() -> None:
+    with pytest.raises(DataError) as caught:
+        listen_to(fail_at_two)
+    assert str(caught.value) == "task 2 cannot be done; give another"
+
+
+def test_work_goes_on_after_an_error() -> None:
+    with pytest.raises(PneumoError):
+        listen_to(fail_at_two)
+    assert len(listen_to(count_up)) == 12
+
+
+# Whole runs.
+
+ONE_AFTER_THE_OTHER = """
+import sys
+from pathlib import Path
+
+runs, tests = map(Path, sys.argv[1:])
+sys.path.insert(0, str(tests))
+
+from pneumocli.core.backend import load_backend
+
+load_backend(deterministic=True)
+
+import conftest
+from small import FOLDS, RANDOM_WEIGHTS, describe
+
+from pneumocli.core.config import TrainConfig
+from pneumocli.core.experiments import cross_validate
+from pneumocli.core.synthetic import draw_dataset
+
+cross_validate(
+    describe(draw_dataset(train=24, val=12, test=12)),
+    RANDOM_WEIGHTS,
+    TrainConfig.model_validate_json(sys.stdin.read()),
+    FOLDS,
+    runs_dir=runs,
+    cache=None,
+    name="run",
+    backbone_builder=conftest.build_tiny_backbone,
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def one_after_the_other(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A cross-validation in a process of its own that has one thread."""
+    runs = tmp_path_factory.mktemp("one")
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, str(runs), str(Path(__file__).parent)],
+        input=CONFIG_OF_RUN.model_dump_json(),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return open_run(runs / "run")
+
+
+def read_file(path: Path) -> Any:
+    """What a file of a run holds, without the time at which it was written."""
+    match path.suffix:
+        case ".keras":
+            with zipfile.ZipFile(path) as archive:
+                card = json.loads(archive.read(CARD)) | {"created": None}
+            model = keras.saving.load_model(path, compile=False)
+            return card, model.get_config(), [array.tobytes() for array in model.get_weights()]
+        case ".npz":
+            with np.load(path) as arrays:
+                return {name: arrays[name].tobytes() for name in arrays}
+        case _:
+            content = json.loads(path.read_bytes())
+            return content | {"created": None} if path.name == CONFIG else content
+
+
+def list_files(run: Run) -> set[Path]:
+    return {path.relative_to(run.path) for path in run.path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["cache", "no cache"])
+def test_folds_side_by_side_leave_the_files_of_folds_one_after_the_other(
+    one_after_the_other: Run,
+    small_dataset: Dataset,
+    tiny_backbone: BackboneBuilder,
+    tmp_path: Path,
+    is_kept: bool,
+) -> None:
+    heard: list[Progress] = []
+    run = cross_validate(
+        describe(small_dataset),
+        RANDOM_WEIGHTS,
+        CONFIG_OF_RUN,
+        FOLDS,
+        runs_dir=tmp_path / "runs",
+        cache=Cache(tmp_path / "bank") if is_kept else None,
+        name="run",
+        jobs=2,
+        backbone_builder=tiny_backbone,
+        listen=heard.append,
+    )
+    files = list_files(run)
+    assert files == list_files(one_after_the_other)
+    assert sum(path.name == MODEL for path in files) == FOLDS
+    for path in files:
+        assert read_file(run.path / path) == read_file(one_after_the_other.path / path), path
+    check_heard(heard)
+
+
+def check_heard(heard: list[Progress]) -> None:
+    for fold in range(1, FOLDS + 1):
+        for stage in ("head", "tune", "held-out scores"):
+            steps = [step for step in heard if step.stage == f"fold {fold} of {FOLDS}, {stage}"]
+            assert steps[-1].done == steps[-1].total > 0
+            assert [step.done for step in steps] == sorted(step.done for step in steps)
+
+
+def test_fold_that_diverges_is_said_in_words_and_can_be_gone_on_with(
+    small_dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path: Path
+) -> None:
+    with pytest.raises(PneumoError, match="learning rate") as caught:
+        cross_validate(
+            describe(small_dataset),
+            RANDOM_WEIGHTS,
+            CONFIG_OF_RUN.model_copy(update={"head_learning_rate": 1e30}),
+            FOLDS,
+            runs_dir=tmp_path,
+            cache=None,
+            jobs=2,
+            backbone_builder=tiny_backbone,
+        )
+    assert len(str(caught.value).splitlines()) == 1
+    (folder,) = tmp_path.iterdir()
+    assert not open_run(folder).is_complete
+    assert not list(folder.glob("fold_*"))
+
+
+# Last, since other threads need other processes.
+
+
+def test_processes_share_the_cores_and_deterministic_ones_have_one_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel, "count_cores", lambda: 7)
+    for deterministic, threads in ((True, 1), (False, 3)):
+        heard = listen_to(tell_threads, deterministic)
+        assert [dict(step.facts) for step in heard] == [{"inside": threads, "between": threads}] * 3
+
+
+def test_no_more_processes_than_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    class Watched:
+        def __init__(self, n_jobs: int, **settings: object) -> None:
+            asked.append(n_jobs)
+
+        def __call__(self, tasks: Iterator[object]) -> None:
+            list(tasks)
+
+    monkeypatch.setattr("joblib.Parallel", Watched)
+    run_side_by_side(count_up, [1, 2, 3], 8, True, ignore)
+    assert asked == [3]
