@@ -26,7 +26,7 @@ from pneumocli.core.figures import ENSEMBLE_NAME, name_fold, read_figures, write
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.model import split_classifier
-from pneumocli.core.runs import ENSEMBLE, MODEL, Run
+from pneumocli.core.runs import ENSEMBLE, MODEL, Run, find_predictor
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
 
@@ -182,7 +182,7 @@ def test_ensemble_file_moved_elsewhere_answers_as_its_run(
 ) -> None:
     moved = tmp_path / "kept.keras"
     shutil.copy(joined.path / ENSEMBLE, moved)
-    model, card = load_predictor(tmp_path / "no runs", moved)
+    model, card = load_predictor(find_predictor(tmp_path / "no runs", moved))
     assert card.members == FOLDS
     scores = compute_member_scores(model, small_dataset.test.images)
     assert scores.tobytes() == np.stack(list_test_scores(evaluated[0])).tobytes()
@@ -213,25 +213,25 @@ def test_ensemble_file_needs_keras_alone(
 
 def test_predictor_is_the_newest_run_or_the_one_named(cv_copy: Run, train_run: Run) -> None:
     runs_dir = cv_copy.path.parent
-    assert load_predictor(runs_dir)[1].name == f"{cv_copy.name}, ensemble"
+    assert load_predictor(find_predictor(runs_dir))[1].name == f"{cv_copy.name}, ensemble"
     newer = copy_run(train_run, runs_dir)
     assert newer.record.created > cv_copy.record.created
-    assert load_predictor(runs_dir)[1].name == newer.name
+    assert load_predictor(find_predictor(runs_dir))[1].name == newer.name
     for named in (cv_copy.path, Path(cv_copy.name)):
-        assert load_predictor(runs_dir, named)[1].name == f"{cv_copy.name}, ensemble"
+        assert load_predictor(find_predictor(runs_dir, named))[1].name == f"{cv_copy.name}, ensemble"
     for named in (cv_copy.fold_path(2), cv_copy.fold_path(2) / MODEL):
-        assert load_predictor(runs_dir, named)[1].name == f"{cv_copy.name}, fold 2"
+        assert load_predictor(find_predictor(runs_dir, named))[1].name == f"{cv_copy.name}, fold 2"
 
 
 def test_predictor_takes_the_built_ensemble(joined: Run) -> None:
-    _, card = load_predictor(joined.path.parent)
+    _, card = load_predictor(find_predictor(joined.path.parent))
     assert card == read_card(joined.path / ENSEMBLE)
 
 
 @pytest.mark.parametrize("named", [None, "missing", "missing.keras"])
 def test_no_predictor(named: str | None, tmp_path: Path) -> None:
     with pytest.raises(RunError) as caught:
-        load_predictor(tmp_path, None if named is None else tmp_path / named)
+        load_predictor(find_predictor(tmp_path, None if named is None else tmp_path / named))
     assert len(str(caught.value).splitlines()) == 1
     assert str(tmp_path) in str(caught.value)
 

@@ -15,7 +15,7 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.evaluation import Evaluation, load_predictor
 from pneumocli.core.figures import ENSEMBLE_NAME
 from pneumocli.core.prediction import Failure, Prediction, predict_files
-from pneumocli.core.runs import Run
+from pneumocli.core.runs import Run, find_predictor
 
 pytest_plugins = ["trained"]
 
@@ -32,7 +32,7 @@ def predict(
 
 @pytest.fixture(scope="module")
 def ensemble(cv_run: Run) -> Predictor:
-    return load_predictor(cv_run.path.parent)
+    return load_predictor(find_predictor(cv_run.path.parent))
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_files_get_the_scores_of_the_rows_they_were_made_from(
 
 
 def test_single_model_has_one_member(train_run: Run, xrays: list[Path]) -> None:
-    predictions, _ = predict(load_predictor(train_run.path.parent), xrays[:3])
+    predictions, _ = predict(load_predictor(find_predictor(train_run.path.parent)), xrays[:3])
     for prediction in predictions:
         assert prediction.members == [prediction.probability]
 
