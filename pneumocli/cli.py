@@ -15,8 +15,9 @@ from pneumocli.commands.evaluate import evaluate
 from pneumocli.commands.fetch import fetch
 from pneumocli.commands.predict import predict
 from pneumocli.commands.train import train
-from pneumocli.core.errors import PneumoError
+from pneumocli.core.errors import PneumoError, SettingError
 
+WRONG_USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
 
@@ -31,6 +32,7 @@ class _Commands(TyperGroup):
                 return super().invoke(ctx)
         except PneumoError as error:
             typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(WRONG_USAGE if isinstance(error, SettingError) else 1) from None
         except KeyboardInterrupt:
             typer.echo("stopped; the same command goes on with what is finished", err=True)
             raise typer.Exit(INTERRUPTED) from None

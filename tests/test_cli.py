@@ -51,11 +51,11 @@ def succeed(*arguments: object) -> Result:
     return result
 
 
-def fail(*arguments: object) -> str:
+def fail(*arguments: object, exit_code: int = 1) -> str:
     """The one line on stderr of a command that cannot work; nothing is on stdout."""
     result = run(*arguments, "--quiet")
     assert isinstance(result.exception, SystemExit), result.exception
-    assert result.exit_code == 1, result.output
+    assert result.exit_code == exit_code, result.output
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("error: ")
@@ -580,27 +580,30 @@ def test_bad_folds(folds: str, data_file: Path, tmp_path: Path) -> None:
 
 
 BAD_SETTINGS = [
-    ("--image-size", "8"),
-    ("--dropout", "1"),
-    ("--dropout", "nan"),
-    ("--subset", "1"),
-    ("--batch-size", "0"),
-    ("--head-learning-rate", "0"),
-    ("--seed", "-1"),
-    ("--recipe", "nonsense"),
-    ("--size", "30"),
-    ("--name", "../x"),
-    ("--name", ".x"),
-    ("--name", ""),
+    ("--image-size", "8", 2),
+    ("--dropout", "1", 2),
+    ("--dropout", "nan", 2),
+    ("--subset", "1", 2),
+    ("--batch-size", "0", 2),
+    ("--head-learning-rate", "0", 2),
+    ("--seed", "-1", 2),
+    ("--precision", "float8", 2),
+    ("--recipe", "nonsense", 2),
+    ("--size", "30", 1),
+    ("--name", "../x", 1),
+    ("--name", ".x", 1),
+    ("--name", "", 1),
 ]
 
 
 @pytest.mark.usefixtures("tiny_commands")
 @pytest.mark.parametrize("command", ["train", "cv"])
-@pytest.mark.parametrize(("option", "value"), BAD_SETTINGS)
-def test_bad_setting(command: str, option: str, value: str, data_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("option", "value", "exit_code"), BAD_SETTINGS)
+def test_bad_setting(
+    command: str, option: str, value: str, exit_code: int, data_file: Path, tmp_path: Path
+) -> None:
     data = () if option == "--size" else ("--data", data_file)
-    line = fail(command, *data, *SHORT, option, value)
+    line = fail(command, *data, *SHORT, option, value, exit_code=exit_code)
     assert value in line
     assert not list_runs_made(tmp_path)
 

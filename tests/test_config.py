@@ -61,7 +61,9 @@ def test_settings_cannot_be_changed_afterwards() -> None:
 
 
 def test_settings_survive_a_file() -> None:
-    config = choose_config(subset=100, seed=2**31 - 1, head_learning_rate=3e-7, deterministic=True)
+    config = choose_config(
+        subset=100, seed=2**31 - 1, head_learning_rate=3e-7, deterministic=True, views=4, precision="bfloat16"
+    )
     assert check_config(json.loads(json.dumps(config.model_dump(mode="json")))) == config
 
 
@@ -89,6 +91,7 @@ def test_settings_survive_a_file() -> None:
         ("tune_patience", 0),
         ("focal_gamma", -0.5),
         ("focal_gamma", "two"),
+        ("precision", "float64"),
         ("early_stopping", "perhaps"),
         ("learning_rate", 0.1),
     ],

@@ -12,18 +12,21 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from pneumocli.core.config import TrainConfig
+from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.errors import WeightsError
-from pneumocli.core.inference import Rows, compute_member_scores, compute_outputs, is_ensemble
+from pneumocli.core.inference import Rows, compute_member_scores, compute_outputs, take_logits
 from pneumocli.core.metrics import average_scores
 from pneumocli.core.model import (
     BackboneBuilder,
     Parts,
     build_parts,
     build_resnet50,
+    copy_weights,
+    enter_views,
     find_cut,
     join_classifier,
     join_ensemble,
+    name_cut,
     split_classifier,
 )
 
@@ -297,6 +300,89 @@ def test_random_backbone_follows_the_seed_and_not_the_fold() -> None:
     assert not same_weights(first.tail, other.tail)
 
 
+@pytest.mark.parametrize("tune_layers", [0, 6, 12])
+def test_views_enter_behind_the_enlargement(
+    tiny_backbone: BackboneBuilder, images: NDArray[np.uint8], tune_layers: int
+) -> None:
+    config = change(SMALL, tune_layers=tune_layers)
+    trunk = build_parts(28, config, None, backbone_builder=tiny_backbone).trunk
+    grey = keras.layers.Resizing(32, 32, "bilinear")(images.astype(np.float32))
+    from_views = run_all(enter_views(trunk), keras.ops.convert_to_numpy(grey))
+    np.testing.assert_array_equal(from_views, run_all(trunk, images))
+
+
+@pytest.mark.parametrize(("tune_layers", "name"), [(3, "block_out"), (4, "block_add"), (6, "stem_pool")])
+def test_trunk_knows_the_name_of_its_cut(tiny_backbone: BackboneBuilder, tune_layers: int, name: str) -> None:
+    config = change(SMALL, tune_layers=tune_layers)
+    assert name_cut(build_parts(28, config, None, backbone_builder=tiny_backbone).trunk) == name
+
+
+def test_copied_weights_are_those_of_the_source_and_its_own(
+    tiny_backbone: BackboneBuilder, images: NDArray[np.uint8]
+) -> None:
+    source, target = (
+        build_parts(28, SMALL, None, fold=fold, backbone_builder=tiny_backbone) for fold in (1, 2)
+    )
+    shake(source.tail, seed=0)
+    shake(source.head, seed=1)
+    copy_weights(source, target)
+    scores = run_all(join_classifier(source), images)
+    np.testing.assert_array_equal(run_all(join_classifier(target), images), scores)
+    shake(source.head, seed=2)
+    np.testing.assert_array_equal(run_all(join_classifier(target), images), scores)
+
+
+MIXED = [(Precision.BFLOAT16, "mixed_bfloat16"), (Precision.FLOAT16, "mixed_float16")]
+
+
+@pytest.mark.parametrize(("precision", "policy"), MIXED)
+def test_mixed_parts_have_float32_weights_preprocessing_and_logit(
+    tiny_backbone: BackboneBuilder, images: NDArray[np.uint8], precision: Precision, policy: str
+) -> None:
+    whole = build_parts(28, SMALL, None, backbone_builder=tiny_backbone)
+    mixed = build_parts(28, SMALL, None, precision=precision, backbone_builder=tiny_backbone)
+    for ours, theirs in zip(
+        (mixed.trunk, mixed.tail, mixed.head), (whole.trunk, whole.tail, whole.head), strict=True
+    ):
+        assert {weight.dtype for weight in ours.weights} == {"float32"}
+        assert same_weights(ours, theirs)
+    policies = {layer.name: layer.dtype_policy.name for layer in mixed.trunk.layers + mixed.head.layers}
+    for name in ("to_float", "enlarge", "three_channels", "caffe_scaling", "logit"):
+        assert policies[name] == "float32"
+    weighted = [
+        layer
+        for part in (mixed.trunk.get_layer("frozen"), mixed.tail)
+        for layer in part.layers
+        if layer.weights
+    ]
+    assert {layer.dtype_policy.name for layer in weighted} == {policy}
+    assert join_classifier(mixed).output.dtype == "float32"
+    logits = run_all(join_classifier(mixed), images)
+    expected = run_all(join_classifier(whole), images)
+    assert (logits != expected).any()
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=0.02)
+
+
+def test_mixed_precision_ends_with_the_parts(tiny_backbone: BackboneBuilder) -> None:
+    def fail(image_size: int, weights: Path | None) -> keras.Model:
+        raise WeightsError("no such file")
+
+    with pytest.raises(WeightsError):
+        build_parts(28, SMALL, None, precision=Precision.BFLOAT16, backbone_builder=fail)
+    assert keras.config.dtype_policy().name == "float32"
+    build_parts(28, SMALL, None, precision=Precision.BFLOAT16, backbone_builder=tiny_backbone)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(("precision", "policy"), MIXED)
+def test_random_backbone_is_the_same_in_every_precision(precision: Precision, policy: str) -> None:
+    config = change(SMALL, tune_layers=1)
+    whole = build_parts(28, config, None, backbone_builder=build_unseeded)
+    mixed = build_parts(28, config, None, precision=precision, backbone_builder=build_unseeded)
+    assert same_weights(whole.trunk, mixed.trunk)
+    assert same_weights(whole.tail, mixed.tail)
+
+
 @pytest.fixture(scope="module")
 def members(tiny_backbone: BackboneBuilder) -> list[Parts]:
     made = [build_parts(28, SMALL, None, fold=fold, backbone_builder=tiny_backbone) for fold in range(3)]
@@ -322,11 +408,11 @@ def test_ensemble_answers_as_its_members_do(
     members: list[Parts], images: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     ensemble = join_ensemble(members)
-    assert is_ensemble(ensemble)
+    assert take_logits(ensemble).output.shape == (None, 3)
     check_ensemble(ensemble, members, images)
     ensemble.save(tmp_path / "a.keras")
     loaded = keras.saving.load_model(tmp_path / "a.keras", safe_mode=True)
-    assert is_ensemble(loaded)
+    assert take_logits(loaded).output.shape == (None, 3)
     check_ensemble(loaded, members, images)
     assert all(module.startswith("keras") for module in list_modules(tmp_path / "a.keras"))
 
@@ -336,8 +422,9 @@ def test_ensemble_holds_the_trunk_once(members: list[Parts]) -> None:
     assert join_ensemble(members).count_params() == members[0].trunk.count_params() + own
 
 
-def test_single_classifier_is_no_ensemble(members: list[Parts]) -> None:
-    assert not is_ensemble(join_classifier(members[0]))
+def test_single_classifier_gives_its_logit_as_it_is(members: list[Parts]) -> None:
+    classifier = join_classifier(members[0])
+    assert take_logits(classifier) is classifier
 
 
 def move_trunk(parts: Parts) -> Parts:

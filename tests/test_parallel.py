@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 from joblib.externals.loky import get_reusable_executor
-from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
+from small import RANDOM_WEIGHTS, TINY, describe
 
 from pneumocli.core import parallel
 from pneumocli.core.artefact import CARD
@@ -27,6 +27,7 @@ from pneumocli.core.parallel import run_side_by_side
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.runs import CONFIG, MODEL, Run, open_run
 
+FOLDS = 2
 CONFIG_OF_RUN = TINY.model_copy(
     update={
         "head_epochs": 1,
@@ -93,7 +94,7 @@ from pneumocli.core.backend import load_backend
 load_backend(deterministic=True)
 
 import conftest
-from small import FOLDS, RANDOM_WEIGHTS, describe
+from small import RANDOM_WEIGHTS, describe
 
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.experiments import cross_validate
@@ -103,7 +104,7 @@ cross_validate(
     describe(draw_dataset(train=24, val=12, test=12)),
     RANDOM_WEIGHTS,
     TrainConfig.model_validate_json(sys.stdin.read()),
-    FOLDS,
+    2,
     runs_dir=runs,
     cache=None,
     name="run",

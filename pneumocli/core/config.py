@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pneumocli.core.errors import PneumoError
+from pneumocli.core.errors import SettingError
 
 
 class Precision(StrEnum):
@@ -69,10 +69,10 @@ def choose_config(recipe: str = "original", **changes: Any) -> TrainConfig:
     """Return the recipe's settings with `changes` made; a change of None means "as in the recipe".
 
     Raises:
-        PneumoError: no such recipe, or a value out of its range.
+        SettingError: no such recipe, or a value out of its range.
     """
     if recipe not in RECIPES:
-        raise PneumoError(f"there is no recipe {recipe!r}; choose from: {', '.join(RECIPES)}")
+        raise SettingError(f"there is no recipe {recipe!r}; choose from: {', '.join(RECIPES)}")
     made = {name: value for name, value in changes.items() if value is not None}
     return check_config(RECIPES[recipe].model_dump() | made)
 
@@ -81,11 +81,11 @@ def check_config(settings: dict[str, Any]) -> TrainConfig:
     """Return the settings as a TrainConfig.
 
     Raises:
-        PneumoError: an unknown setting, or a value of the wrong type or out of its range.
+        SettingError: an unknown setting, or a value of the wrong type or out of its range.
     """
     try:
         return TrainConfig.model_validate(settings)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"])) or "settings"
-        raise PneumoError(f"setting {name}: {first['msg']}; received {first['input']!r}") from None
+        raise SettingError(f"setting {name}: {first['msg']}; received {first['input']!r}") from None

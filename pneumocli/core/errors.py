@@ -5,6 +5,10 @@ class PneumoError(Exception):
     """Something a user can mend; the command line prints it as one line and exits with 1."""
 
 
+class SettingError(PneumoError):
+    """A setting does not exist, or its value is of the wrong type or out of its range."""
+
+
 class DataError(PneumoError):
     """The data set is missing, damaged, or not of the form that training needs."""
 
