@@ -11,6 +11,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def open_bank(cache: Cache, key: Mapping[str, Any]) -> NDArray[Any] | None:
     if not whole:
         _remove(cache, name_bank(key))
         return None
-    os.utime(note)
+    with suppress(OSError):  # a cache that may only be read is read all the same
+        os.utime(note)
     return kept
 
 
@@ -104,26 +106,27 @@ def fill_bank(
     make_room(cache, size)
     partial = data.with_name(f".{name}.{os.getpid()}.partial")
     try:
-        bank = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+        start = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape).offset
         _reserve(partial, cache)
         checksum, done = 0, 0
-        for batch in batches:
-            bank[done : done + len(batch)] = batch
-            checksum = zlib.crc32(bank[done : done + len(batch)].tobytes(), checksum)
-            done += len(batch)
-        bank.flush()
-        del bank
+        # Written, not mapped: a fault for every new page would cost more than the copy.
+        with partial.open("r+b") as file:
+            file.seek(start)
+            for batch in batches:
+                rows = np.ascontiguousarray(batch, dtype).data.cast("B")
+                checksum = zlib.crc32(rows, checksum)
+                file.write(rows)
+                done += len(batch)
+            if done != shape[0]:
+                raise ValueError(f"a bank of {shape[0]} rows was given {done}")
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, data)
-        write_json(
-            note,
-            {
-                "shape": list(shape),
-                "dtype": str(np.dtype(dtype)),
-                "crc32": checksum,
-                "bytes": size,
-                "key": dict(key),
-            },
-        )
+        facts = {"shape": list(shape), "dtype": str(np.dtype(dtype)), "crc32": checksum, "bytes": size}
+        write_json(note, {**facts, "key": dict(key)})
+    except BaseException:
+        _remove(cache, name)
+        raise
     finally:
         partial.unlink(missing_ok=True)
     return np.load(data, mmap_mode="r", allow_pickle=False)
@@ -170,11 +173,12 @@ def list_banks(cache: Cache) -> list[BankEntry]:
 
 
 def clear_banks(cache: Cache) -> int:
-    """Remove all banks, and return how many bytes that freed."""
-    entries = list_banks(cache)
-    for entry in entries:
-        _remove(cache, entry.name)
-    return sum(entry.bytes for entry in entries)
+    """Remove all banks and what killed processes have left, and return how many bytes that freed."""
+    freed = sum(entry.bytes for entry in list_banks(cache))
+    for pattern in ("*.json", "*.npy", ".*.partial"):
+        for path in cache.directory.glob(pattern):
+            path.unlink(missing_ok=True)
+    return freed
 
 
 def _paths(cache: Cache, name: str) -> tuple[Path, Path]:
@@ -189,9 +193,12 @@ def _remove(cache: Cache, name: str) -> None:
 
 
 def _remove_abandoned(cache: Cache) -> None:
-    for partial in cache.directory.glob(".*.partial"):
-        if time.time() - partial.stat().st_mtime > ABANDONED_AFTER:
-            partial.unlink(missing_ok=True)
+    """Remove what a killed process has left: partial files, and data without a note."""
+    unnoted = (path for path in cache.directory.glob("*.npy") if not path.with_suffix(".json").exists())
+    for path in (*cache.directory.glob(".*.partial"), *unnoted):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED_AFTER:
+                path.unlink()
 
 
 def _reserve(path: Path, cache: Cache) -> None:

@@ -1,0 +1,63 @@
+"""The examples do what they say, on drawn images."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SMALL = ("--folds", "2", "--image-size", "32", "--subset", "24", "--head-epochs", "1", "--tune-epochs", "1")
+
+
+def run_example(tmp_path: Path, *command: str | Path, **variables: str) -> str:
+    scripts = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+        "PNEUMOCLI_CACHE": str(tmp_path / "cache"),
+        "PNEUMOCLI_RUNS": str(tmp_path / "runs"),
+        **variables,
+    }
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_drawn_chests_are_written_as_images(tmp_path: Path) -> None:
+    run_example(tmp_path, sys.executable, EXAMPLES / "draw_chest.py", "chests", "5")
+    names = sorted(path.name for path in (tmp_path / "chests").iterdir())
+    assert len(names) == 5
+    assert {name.split("_")[2] for name in names} == {"normal.png", "pneumonia.png"}
+
+
+@pytest.mark.slow
+def test_core_without_the_command_line(tmp_path: Path) -> None:
+    said = run_example(tmp_path, sys.executable, EXAMPLES / "from_python.py", "runs", "32")
+    names = [line.split(":")[0] for line in said.splitlines()]
+    assert names == ["fold 1", "fold 2", "ensemble"]
+    assert (tmp_path / "runs" / "synthetic-cv-1" / "metrics_test.json").is_file()
+
+
+@pytest.mark.slow
+def test_full_run(tmp_path: Path) -> None:
+    run_example(tmp_path, sys.executable, EXAMPLES / "draw_chest.py", "chests", "2")
+    drawn = " ".join(str(path) for path in sorted((tmp_path / "chests").iterdir()))
+    said = run_example(
+        tmp_path,
+        *("sh", EXAMPLES / "full_run.sh", *SMALL),
+        PNEUMOCLI_DATA="synthetic",
+        PNEUMOCLI_WEIGHTS="none",
+        XRAYS=drawn,
+    )
+    for title in (
+        "drawn images",
+        "out-of-fold, 24 images",
+        "val, 90 images",
+        "test, 120 images",
+        "Probability",
+    ):
+        assert title in said
+    left = {path.name for path in (tmp_path / "runs" / "synthetic-cv-1").iterdir()}
+    assert {"ensemble.keras", "roc_val.png", "roc_test.png", "scores_test.npz"} <= left
