@@ -23,4 +23,6 @@ pneumocli ensemble --split val
 pneumocli evaluate "$PNEUMOCLI_RUNS/train-1"
 pneumocli evaluate --ensemble "$PNEUMOCLI_RUNS" --format json >"$directory/figures.json"
 python -m json.tool "$directory/figures.json" >/dev/null
-pneumocli predict "$XRAYS"/*/*.jpeg
+if [ -d "$XRAYS" ]; then
+    pneumocli predict "$XRAYS"
+fi

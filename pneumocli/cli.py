@@ -34,7 +34,7 @@ class _Commands(TyperGroup):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(WRONG_USAGE if isinstance(error, SettingError) else 1) from None
         except KeyboardInterrupt:
-            typer.echo("stopped; the same command goes on with what is finished", err=True)
+            typer.echo("stopped; what is finished is kept, and the same command goes on from there", err=True)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise  # who reads the output wants no more of it

@@ -410,6 +410,13 @@ def test_batches_of_too_few_or_too_many_rows_are_not_kept(cache: Cache, rows: in
     assert list_files(cache) == set()
 
 
+def test_batches_of_another_form_are_not_kept(cache: Cache) -> None:
+    for form in ((40, 5, 3), (40, 3, 4), (40, 15)):
+        with pytest.raises(ValueError, match=r"rows|shape|broadcast"):
+            fill_bank(cache, KEY, (40, 3, 5), np.float32, cut_up(np.zeros(form, np.float32)))
+        assert list_files(cache) == set()
+
+
 def test_bank_is_not_there_before_its_last_row(cache: Cache) -> None:
     def watch() -> Iterator[Array]:
         for batch in cut_up(draw_array()):

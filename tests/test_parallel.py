@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from conftest import build_tiny_backbone
 from joblib.externals.loky import get_reusable_executor
 from small import RANDOM_WEIGHTS, TINY, describe
 
@@ -26,8 +25,8 @@ from pneumocli.core.model import BackboneBuilder
 from pneumocli.core.parallel import run_side_by_side
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.runs import CONFIG, MODEL, Run, open_run
+from pneumocli.core.synthetic import draw_dataset
 
-FOLDS = 2
 CONFIG_OF_RUN = TINY.model_copy(
     update={
         "head_epochs": 1,
@@ -82,50 +81,29 @@ def test_every_task_is_done_in_another_process_and_heard_in_its_order() -> None:
 
 # Whole runs.
 
-ONE_AFTER_THE_OTHER = """
-import sys
-from pathlib import Path
 
-runs, tests = map(Path, sys.argv[1:])
-sys.path.insert(0, str(tests))
+def train_one_after_the_other(runs: Path | None, listen: Listener) -> None:
+    if runs is not None:
+        dataset = draw_dataset(train=24, val=12, test=12)
+        train_folds(dataset, build_tiny_backbone, runs, cache=None)
 
-from pneumocli.core.backend import load_backend
 
-load_backend(deterministic=True)
-
-import conftest
-from small import RANDOM_WEIGHTS, describe
-
-from pneumocli.core.config import TrainConfig
-from pneumocli.core.experiments import cross_validate
-from pneumocli.core.synthetic import draw_dataset
-
-cross_validate(
-    describe(draw_dataset(train=24, val=12, test=12)),
-    RANDOM_WEIGHTS,
-    TrainConfig.model_validate_json(sys.stdin.read()),
-    2,
-    runs_dir=runs,
-    cache=None,
-    name="run",
-    backbone_builder=conftest.build_tiny_backbone,
-)
-"""
+def train_folds(dataset: Dataset, backbone_builder: BackboneBuilder, runs: Path, **options: Any) -> Run:
+    return cross_validate(
+        describe(dataset),
+        RANDOM_WEIGHTS,
+        **{"config": CONFIG_OF_RUN, "folds": 2, **options},
+        runs_dir=runs,
+        name="run",
+        backbone_builder=backbone_builder,
+    )
 
 
 @pytest.fixture(scope="module")
 def one_after_the_other(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A cross-validation in a process of its own that has one thread."""
+    """A cross-validation in a single process, which has one thread; not this one, which has several."""
     runs = tmp_path_factory.mktemp("one")
-    done = subprocess.run(
-        [sys.executable, "-c", ONE_AFTER_THE_OTHER, str(runs), str(Path(__file__).parent)],
-        input=CONFIG_OF_RUN.model_dump_json(),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    run_side_by_side(train_one_after_the_other, [runs, None], 2, True, ignore)
     return open_run(runs / "run")
 
 
@@ -158,30 +136,26 @@ def test_folds_side_by_side_leave_the_files_of_folds_one_after_the_other(
     is_kept: bool,
 ) -> None:
     heard: list[Progress] = []
-    run = cross_validate(
-        describe(small_dataset),
-        RANDOM_WEIGHTS,
-        CONFIG_OF_RUN,
-        FOLDS,
-        runs_dir=tmp_path / "runs",
+    run = train_folds(
+        small_dataset,
+        tiny_backbone,
+        tmp_path / "runs",
         cache=Cache(tmp_path / "bank") if is_kept else None,
-        name="run",
         jobs=2,
-        backbone_builder=tiny_backbone,
         listen=heard.append,
     )
     files = list_files(run)
     assert files == list_files(one_after_the_other)
-    assert sum(path.name == MODEL for path in files) == FOLDS
+    assert sum(path.name == MODEL for path in files) == 2
     for path in files:
         assert read_file(run.path / path) == read_file(one_after_the_other.path / path), path
     check_heard(heard)
 
 
 def check_heard(heard: list[Progress]) -> None:
-    for fold in range(1, FOLDS + 1):
-        for stage in ("head", "tune", "held-out scores"):
-            steps = [step for step in heard if step.stage == f"fold {fold} of {FOLDS}, {stage}"]
+    for fold in (1, 2):
+        for stage in ("head", "tune", "held out"):
+            steps = [step for step in heard if step.stage == f"fold {fold} of 2, {stage}"]
             assert steps[-1].done == steps[-1].total > 0
             assert [step.done for step in steps] == sorted(step.done for step in steps)
 
@@ -220,17 +194,6 @@ def test_fold_that_diverges_is_said_in_words(
 ) -> None:
     diverging = CONFIG_OF_RUN.model_copy(update={"head_learning_rate": 1e30, "deterministic": False})
     with pytest.raises(PneumoError, match="learning rate") as caught:
-        cross_validate(
-            describe(small_dataset),
-            RANDOM_WEIGHTS,
-            diverging,
-            FOLDS,
-            runs_dir=tmp_path,
-            cache=None,
-            jobs=2,
-            backbone_builder=tiny_backbone,
-        )
+        train_folds(small_dataset, tiny_backbone, tmp_path, config=diverging, cache=None, jobs=2)
     assert len(str(caught.value).splitlines()) == 1
-    (folder,) = tmp_path.iterdir()
-    assert not open_run(folder).is_complete
-    assert not list(folder.glob("fold_*"))
+    assert list(tmp_path.iterdir()) == []

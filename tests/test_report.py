@@ -124,7 +124,7 @@ def test_names_are_not_taken_for_markup(
 ) -> None:
     figures = make_figures({MARKUP: make_metrics(0)}, run=MARKUP)
     text = print_tables(tabulate_figures(figures), monkeypatch, capsys)
-    assert join_lines(text).count(join_lines(MARKUP)) == 3
+    assert join_lines(text).count(join_lines(MARKUP)) == 4
 
 
 def test_best_single_model_is_named_beside_the_ensemble(

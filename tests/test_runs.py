@@ -47,6 +47,7 @@ def make_record(kind: str = "cv", **changes: Any) -> RunRecord:
         "settings": TrainConfig(),
         "data": DATA,
         "weights": WEIGHTS,
+        "precision": "float32",
         "preparation": 1,
         "versions": {"pneumocli": "0.1.0"},
     }

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, Size, Split, SplitName
+from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split, SplitName
 
 
 def evaluate(
@@ -18,7 +18,7 @@ def evaluate(
     ] = None,
     split: Split = SplitName.TEST,
     data: Data = None,
-    size: Size = 28,
+    size: ScoredSize = None,
     runs: Runs = Path("runs"),
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,

@@ -35,6 +35,10 @@ Data = Annotated[
     ),
 ]
 Size = Annotated[int, typer.Option(help="Which official file: 28, 64, 128 or 224 px.", metavar="PX")]
+ScoredSize = Annotated[
+    int | None,
+    typer.Option(help="Which official file, by its images' side.", metavar="PX", show_default="the run's"),
+]
 Weights = Annotated[
     str | None,
     typer.Option(
@@ -52,7 +56,7 @@ CacheLimit = Annotated[
     float, typer.Option(min=0.0, metavar="GB", help="Most that may be kept; what was used longest ago goes.")
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results and errors only.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results, errors and the disclaimer only.")]
 Recipe = Annotated[str, typer.Option(help=f"Preset of all settings: {', '.join(RECIPES)}.")]
 Split = Annotated[SplitName, typer.Option(help="Which images are scored.")]
 

@@ -38,11 +38,13 @@ def predict(
 
         load_backend()
         from pneumocli.core.evaluation import load_predictor
-        from pneumocli.core.images import find_images
+        from pneumocli.core.images import describe_preparation, find_images
         from pneumocli.core.prediction import Prediction, predict_files
 
         network, card = load_predictor(found)
         say(f"model: {card.name}", quiet)
+        preparation = describe_preparation(card.pixels)
+        say(f"images: {preparation}", quiet)
         answers = list(predict_files(network, card, find_images(images), listen=listen))
     rows = [answer.to_dict() for answer in answers if isinstance(answer, Prediction)]
     failures = [answer.to_dict() for answer in answers if not isinstance(answer, Prediction)]
@@ -55,6 +57,7 @@ def predict(
                 "model": card.name,
                 "synthetic": card.data.synthetic,
                 "threshold": card.threshold,
+                "preparation": preparation,
                 "predictions": rows,
                 "failures": failures,
                 "disclaimer": DISCLAIMER,

@@ -70,14 +70,16 @@ def show_training(run: Run, split: str, output_format: Format, quiet: bool) -> N
     say(f"run: {run.path}; score it on the test images with: pneumocli evaluate {run.path}", quiet)
 
 
-def gather_split_data(run: Run, data: str | None, size: int, listen: Listener, quiet: bool) -> Dataset:
+def gather_split_data(run: Run, data: str | None, size: int | None, listen: Listener, quiet: bool) -> Dataset:
     """Find the images to score a run on; a run on drawn images is scored on drawn images.
 
     Says on stderr if they are not the data set that the run was trained on.
     """
     if data is None and run.synthetic:
         data = SYNTHETIC
-    found = gather_data(data, size, listen=listen, notify=lambda line: say(line, quiet))
+    found = gather_data(
+        data, size or run.record.data.pixels, listen=listen, notify=lambda line: say(line, quiet)
+    )
     if found.dataset.digest() != run.record.data.digest:
         trained_on = run.record.data.name
         say(f"{found.dataset.name} is not the data set that {run.name} was trained on ({trained_on})", quiet)

@@ -125,7 +125,9 @@ def fill_bank(
         facts = {"shape": list(shape), "dtype": str(np.dtype(dtype)), "crc32": checksum, "bytes": size}
         write_json(note, {**facts, "key": dict(key)})
     except BaseException:
-        _remove(cache, name)
+        # Another process may have put the same bank there, whole: only what has no note goes.
+        if not note.exists():
+            data.unlink(missing_ok=True)
         raise
     finally:
         partial.unlink(missing_ok=True)

@@ -55,7 +55,9 @@ class TrainConfig(BaseModel):
     def _check_views(self) -> Self:
         is_augmented = self.crop_area < 1 or self.flip or self.brightness > 0 or self.contrast > 0
         if is_augmented and not self.views:
-            raise ValueError("crop_area, flip, brightness and contrast need views of at least 1")
+            raise ValueError(
+                "--crop-area, --flip, --brightness and --contrast act on views; give --views 1 or more"
+            )
         return self
 
 
@@ -87,5 +89,7 @@ def check_config(settings: dict[str, Any]) -> TrainConfig:
         return TrainConfig.model_validate(settings)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = ".".join(map(str, first["loc"])) or "settings"
+        if not first["loc"]:  # a rule on several settings speaks for itself
+            raise SettingError(first["msg"].removeprefix("Value error, ")) from None
+        name = ".".join(map(str, first["loc"]))
         raise SettingError(f"setting {name}: {first['msg']}; received {first['input']!r}") from None

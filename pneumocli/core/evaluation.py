@@ -69,8 +69,11 @@ def evaluate_run(
     else:
         y_score = {run.name: members[0]}
         folders = [run.path]
+    scored = dataset.name
+    if run.synthetic and not dataset.synthetic:
+        scored += ", by a model trained on synthetic images"
     for folder, row in zip(folders, y_score.values(), strict=True):
-        write_scores(folder, split, Scores(np.arange(len(labels)), labels, row), dataset.name)
+        write_scores(folder, split, Scores(np.arange(len(labels)), labels, row), scored)
     figures = Figures(
         run=run.name,
         split=split,

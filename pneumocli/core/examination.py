@@ -3,6 +3,7 @@
 import os
 import shutil
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from pneumocli.core.bank import Cache, list_banks
@@ -61,8 +62,8 @@ def examine(cache: Cache) -> Examination:
         processor=read_processor()[0],
         cores=count_cores(),
         native_bfloat16=has_native_bfloat16(),
-        data=os.environ.get("PNEUMOCLI_DATA") or _find(place_of(SOURCES[28], directory)),
-        weights=os.environ.get("PNEUMOCLI_WEIGHTS") or _find(place_of(WEIGHTS, directory)),
+        data=_find("PNEUMOCLI_DATA", place_of(SOURCES[28], directory)),
+        weights=_find("PNEUMOCLI_WEIGHTS", place_of(WEIGHTS, directory)),
         cache=str(directory),
         free_bytes=shutil.disk_usage(place).free,
         features=[
@@ -72,10 +73,17 @@ def examine(cache: Cache) -> Examination:
     )
 
 
-def _find(path: os.PathLike[str]) -> str | None:
-    return str(path) if os.path.isfile(path) else None
+def _find(variable: str, fetched: Path) -> str | None:
+    named = os.environ.get(variable)
+    if named is None or named == "imagenet":
+        return str(fetched) if fetched.is_file() else None
+    if named in ("synthetic", "none") or os.path.isfile(named):
+        return named
+    return f"{named} ({variable} names it, but there is no such file)"
 
 
 def _describe_bank(key: Any) -> str:
+    mark = "SYNTHETIC " if key.get("synthetic") else ""
     view = f", view {key['view'] + 1}" if "view" in key else ""
-    return f"{key['output']} behind {key['cut']}, {key['image_size']} px, {key['precision']}{view}"
+    names = [str(key.get(name, "?")) for name in ("output", "cut", "image_size", "precision")]
+    return "{}{} behind {}, {} px, {}{}".format(mark, *names, view)

@@ -1,5 +1,7 @@
 """Runs that train: one model on the whole training split, or one a fold."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset, draw_subset, find_originals, make_folds
-from pneumocli.core.errors import RunError
+from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.figures import POOLED_NAME, Figures, choose_best, name_fold, write_figures
 from pneumocli.core.files import write_json
 from pneumocli.core.hardware import choose_precision
@@ -32,8 +34,10 @@ from pneumocli.core.runs import (
     check_name,
     create_run,
     describe_versions,
+    discard_empty,
     filling,
     find_unfinished,
+    holding,
     stamp_time,
 )
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, pool_scores, read_scores, write_scores
@@ -65,14 +69,16 @@ def train_single(
     dataset = _take_subset(data.dataset, config)
     record = _describe_run("train", data, dataset, weights, config, None)
     stopped = _find_stopped(runs_dir, record, name, notify)
-    material = _prepare(dataset, config, weights.path, cache, backbone_builder, listen)
+    material = _prepare(dataset, record, weights.path, cache, backbone_builder, listen)
     run = stopped or create_run(runs_dir, record, name)
-    trained = train_classifier(material, title=run.name, listen=listen)
-    _write_model(run.path, trained, run, run.name)
-    all_val = np.arange(len(dataset.val))
-    y_score = score_features(trained.parts, material.val.maps, all_val, stage="scores on val", listen=listen)
-    scores = Scores(all_val, dataset.val.labels, y_score)
-    _write_figures(run, run.path, "val", run.name, scores)
+    with _training(run):
+        trained = train_classifier(material, title=run.name, listen=listen)
+        _write_model(run.path, trained, run, run.name)
+        all_val = np.arange(len(dataset.val))
+        stage = "scores on val"
+        y_score = score_features(trained.parts, material.val.maps, all_val, stage=stage, listen=listen)
+        scores = Scores(all_val, dataset.val.labels, y_score)
+        _write_figures(run, run.path, "val", run.name, scores)
     return run
 
 
@@ -125,7 +131,7 @@ def cross_validate(
         notify(f"finished before: {', '.join(map(name_fold, finished))}")
     material = None
     if len(finished) < folds:
-        material = _prepare(dataset, config, weights.path, cache, backbone_builder, listen)
+        material = _prepare(dataset, record, weights.path, cache, backbone_builder, listen)
     # Made only now: what cannot be trained leaves no run folder behind.
     run = stopped or create_run(runs_dir, record, name)
     tasks = [
@@ -133,19 +139,32 @@ def cross_validate(
         for fold, (trained_rows, held_out) in enumerate(parts, start=1)
         if fold not in finished
     ]
-    if min(jobs, len(tasks)) > 1:
-        run_side_by_side(_train_fold_elsewhere, tasks, jobs, config.deterministic, listen)
-    elif material is not None:
-        for task in tasks:
-            _train_fold(task, material, listen)
-    _pool_folds(run)
+    with _training(run):
+        if min(jobs, len(tasks)) > 1:
+            run_side_by_side(_train_fold_elsewhere, tasks, jobs, config.deterministic, listen)
+        elif material is not None:
+            for task in tasks:
+                _train_fold(task, material, listen)
+        _pool_folds(run)
     return run
+
+
+@contextmanager
+def _training(run: Run) -> Iterator[None]:
+    """Hold a run; if its training fails before anything is finished, leave no folder of it."""
+    try:
+        with holding(run):
+            yield
+    except PneumoError:
+        discard_empty(run)
+        raise
 
 
 def _train_fold_elsewhere(task: _FoldTask, listen: Listener) -> None:
     # The features come from the bank that the first process has filled, or are computed again.
-    config = task.run.record.settings
-    material = _prepare(task.dataset, config, task.weights, task.cache, task.backbone_builder, ignore)
+    material = _prepare(
+        task.dataset, task.run.record, task.weights, task.cache, task.backbone_builder, ignore
+    )
     _train_fold(task, material, listen)
 
 
@@ -153,7 +172,7 @@ def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
     run, fold = task.run, task.fold
     title = f"{name_fold(fold)} of {run.record.folds}"
     trained = train_classifier(material, task.trained_rows, fold=fold, title=title, listen=listen)
-    stage = f"{title}, held-out scores"
+    stage = f"{title}, held out"
     y_score = score_features(trained.parts, material.maps, task.held_out, stage=stage, listen=listen)
     with filling(run.fold_path(fold)) as folder:
         _write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
@@ -167,7 +186,7 @@ def _take_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
 
 def _prepare(
     dataset: Dataset,
-    config: TrainConfig,
+    record: RunRecord,
     weights: Path | None,
     cache: Cache | None,
     backbone_builder: BackboneBuilder,
@@ -175,10 +194,10 @@ def _prepare(
 ) -> Material:
     return prepare_material(
         dataset,
-        config,
+        record.settings,
         weights,
         cache=cache,
-        precision=choose_precision(config.precision, has_gpu()),
+        precision=record.precision,
         backbone_builder=backbone_builder,
         listen=listen,
     )
@@ -207,6 +226,7 @@ def _describe_run(
             stopping_images=len(find_originals(dataset.val, dataset.train)),
         ),
         weights=weights.record,
+        precision=choose_precision(config.precision, has_gpu()),
         preparation=PREPARATION_VERSION,
         versions=describe_versions(),
     )

@@ -51,7 +51,7 @@ def compute_features(
         batches = _compute_all(model, inputs, precision, stage, listen)
         bank = fill_bank(cache, key, shape, STORED_AS[precision], batches)
     else:
-        listen(Progress(f"{stage}, kept from before", len(inputs), len(inputs)))
+        listen(Progress(f"{stage}, kept", len(inputs), len(inputs)))
     return _Banked(bank)
 
 

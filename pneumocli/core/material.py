@@ -114,6 +114,8 @@ def prepare_material(
     def pass_once(
         name: str, images: NDArray[np.uint8], source: Rows, key: dict[str, Any], parts: Parts, used: Precision
     ) -> SplitFeatures:
+        if dataset.synthetic:
+            key["synthetic"] = True
         key = {**frozen, **key, "images": hashlib.sha256(images.tobytes()).hexdigest()}
         trunk = enter_views(parts.trunk) if "view" in key else parts.trunk
         maps = compute_features(

@@ -31,7 +31,8 @@ class Parts:
     """The three parts of one classifier, each a Keras model.
 
     Attributes:
-        trunk: uint8 (B, P, P, 1) to a float32 feature map (B, h, w, c); never trained.
+        trunk: uint8 (B, P, P, 1) to a feature map (B, h, w, c), in the precision it was built in;
+            never trained.
         tail: the feature map to pooled features (B, C).
         head: pooled features to the logit (B, 1).
     """
@@ -55,7 +56,7 @@ def build_resnet50(image_size: int, weights: Path | None) -> keras.Model:
         return keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape)
     try:
         return keras.applications.ResNet50(include_top=False, weights=str(weights), input_shape=shape)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # Keras and h5py promise no list of what a wrong file can raise
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise WeightsError(
             f"{weights} does not hold the weights of ResNet-50 without its top ({reason}); "

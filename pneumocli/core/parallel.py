@@ -3,9 +3,11 @@
 import pickle
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from queue import Queue
 from typing import TypeVar
 
+from pneumocli.core.errors import PneumoError
 from pneumocli.core.hardware import count_cores
 from pneumocli.core.progress import Listener, Progress
 
@@ -45,6 +47,11 @@ def run_side_by_side(
                 delayed(_work_alone)(pickle.dumps((work, task)), heard, threads, deterministic)
                 for task in tasks
             )
+        except BrokenProcessPool:
+            raise PneumoError(
+                "a fold's process was ended from outside, perhaps for lack of memory; take fewer --jobs: "
+                "the same command goes on with what is finished"
+            ) from None
         finally:
             heard.put(None)
             relay.join()

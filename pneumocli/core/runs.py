@@ -20,16 +20,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pneumocli import __version__
-from pneumocli.core.config import TrainConfig
+from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import write_json
 from pneumocli.core.scores import OUT_OF_FOLD
 
 CONFIG, HISTORY, MODEL, ENSEMBLE = "config.json", "history.json", "model.keras", "ensemble.keras"
-LIBRARIES = ("tensorflow", "keras", "numpy", "scikit-learn", "pillow")
+LOCK = ".lock"
+LIBRARIES = ("tensorflow", "jax", "keras", "numpy", "scikit-learn", "pillow")
 
 Kind = Literal["train", "cv"]
 
@@ -69,6 +71,7 @@ class RunRecord(BaseModel):
     settings: TrainConfig
     data: DataRecord
     weights: WeightsRecord
+    precision: Precision = Field(description="of training, as it was chosen on the machine")
     preparation: int = Field(description="version of the way image files become pixels")
     versions: dict[str, str]
 
@@ -211,6 +214,12 @@ def list_runs(runs_dir: Path) -> list[Run]:
     return sorted(runs, key=lambda run: (run.record.created, run.name))
 
 
+def discard_empty(run: Run) -> None:
+    """Remove a run in which nothing was finished, so that it is not taken for a stopped one."""
+    if {path.name for path in run.path.iterdir()} <= {CONFIG, LOCK}:
+        shutil.rmtree(run.path)
+
+
 def find_run(runs_dir: Path, asked: Path | None = None, kind: Kind | None = None) -> Run:
     """Return the complete run that is meant.
 
@@ -226,6 +235,8 @@ def find_run(runs_dir: Path, asked: Path | None = None, kind: Kind | None = None
     if asked is not None and not asked.is_dir() and (runs_dir / asked).is_dir():
         asked = runs_dir / asked
     directory = runs_dir if asked is None else asked
+    if asked is not None and kind is None and not (asked / CONFIG).exists():
+        kind = "cv"
     if asked is not None and ((asked / CONFIG).exists() or not list(asked.glob(f"*/{CONFIG}"))):
         run = open_run(asked)
     else:
@@ -285,7 +296,38 @@ def find_unfinished(runs_dir: Path, record: RunRecord, name: str | None = None) 
     """Return the newest incomplete run that does the same work (of that name), to go on with."""
     runs = [run for run in list_runs(runs_dir) if name in (None, run.name)]
     same = [run for run in runs if not run.is_complete and run.record.same_work(record)]
-    return same[-1] if same else None
+    stopped = [run for run in same if not is_held(run)]
+    return stopped[-1] if stopped else None
+
+
+@contextmanager
+def holding(run: Run) -> Iterator[None]:
+    """Keep a run to this process while it trains; the system lets go of it if the process is killed.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    lock = FileLock(run.path / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(f"{run.path} is being trained by another command; wait for it to end") from None
+    try:
+        yield
+    finally:
+        (run.path / LOCK).unlink(missing_ok=True)
+        lock.release()
+
+
+def is_held(run: Run) -> bool:
+    """Return whether a process is training this run."""
+    if not (run.path / LOCK).exists():
+        return False
+    try:
+        with holding(run):
+            return False
+    except RunError:
+        return True
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from pneumocli.core.progress import Listener, ignore
@@ -24,11 +25,12 @@ def show_progress(quiet: bool = False) -> Iterator[Listener]:
         yield ignore
     elif console.is_terminal:
         with Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=6),  # what is left of 80 columns
-            _AmountColumn(),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            _FactsColumn(),
+            # Together 80 columns wide.
+            TextColumn("{task.description}", markup=False, table_column=Column(max_width=23, no_wrap=True)),
+            BarColumn(bar_width=4),
+            _ShareColumn(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True, table_column=Column(no_wrap=True)),
+            _FactsColumn(table_column=Column(no_wrap=True)),
             console=console,
         ) as bars:
             yield _Bars(bars)
@@ -42,6 +44,7 @@ class _Bars:
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
+        self.finished = _Lines(bars.console)
 
     def __call__(self, step: Step) -> None:
         if step.stage not in self.tasks:
@@ -50,13 +53,16 @@ class _Bars:
             )
         task = self.tasks[step.stage]
         self.bars.update(task, completed=step.done, total=step.total, facts=step.facts)
+        self.finished(step, only_end=True)
+        if step.done >= step.total:
+            # Many folds and views would run off the screen; what is done is a line above it.
+            self.bars.update(task, visible=False)
 
 
-class _AmountColumn(ProgressColumn):
+class _ShareColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(
-            _count(task.completed, task.total or 0, task.fields["unit"], task.finished_speed or task.speed)
-        )
+        rate = _tell_rate(task.fields["unit"], task.finished_speed or task.speed)
+        return Text(f"{task.percentage:3.0f}% {rate}")
 
 
 class _FactsColumn(ProgressColumn):
@@ -72,11 +78,11 @@ class _Lines:
         self.started: dict[str, float] = {}
         self.told: dict[str, float] = {}
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: Step, only_end: bool = False) -> None:
         now = time.monotonic()
         started = self.started.setdefault(step.stage, now)
         told = self.told.setdefault(step.stage, now)
-        if step.done < step.total and now - told < SECONDS_BETWEEN_LINES:
+        if step.done < step.total and (only_end or now - told < SECONDS_BETWEEN_LINES):
             return
         if told == math.inf:
             return  # the end of this stage has been told
@@ -92,8 +98,14 @@ class _Lines:
 
 def _count(done: float, total: float, unit: str, speed: float | None) -> str:
     if unit == "bytes":
-        return f"{done / 1e6:.1f}/{total / 1e6:.1f} MB" + (f" {speed / 1e6:.1f} MB/s" if speed else "")
-    return f"{done:.0f}/{total:.0f}" + (f" {speed:.0f}/s" if speed else "")
+        return f"{done / 1e6:.1f}/{total / 1e6:.1f} MB {_tell_rate(unit, speed)}".rstrip()
+    return f"{done:.0f}/{total:.0f} {_tell_rate(unit, speed)}".rstrip()
+
+
+def _tell_rate(unit: str, speed: float | None) -> str:
+    if not speed:
+        return ""
+    return f"{speed / 1e6:.1f} MB/s" if unit == "bytes" else f"{speed:.0f}/s"
 
 
 def _tell(facts: object) -> str:

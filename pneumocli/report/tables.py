@@ -33,10 +33,10 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
     title = f"{name_source(figures)}: {figures.split.replace('_', '-')}"
     images = f"{figures.models[names[-1]].n} images of {figures.data}"
     main = _start(f"{title}, {images}", ["", *FIGURE_TITLES.values()])
-    counts = _start("Confusion matrix at the threshold", ["", "images", "threshold", "TN", "FP", "FN", "TP"])
+    counts = _start(f"{title}, confusion matrix", ["", "images", "threshold", "TN", "FP", "FN", "TP"])
     for name in names:
         metrics = figures.models[name]
-        shown = f"{name} (best single)" if name == figures.best_single and len(names) == 2 else name
+        shown = f"{name} (best single)" if name == figures.best_single else name
         main.add_row(Text(shown), *(f"{getattr(metrics, figure):.4f}" for figure in FIGURES))
         counts.add_row(
             Text(shown),
