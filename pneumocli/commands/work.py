@@ -12,8 +12,8 @@ from pneumocli.core.config import TrainConfig, choose_config
 from pneumocli.core.data import Dataset, make_folds
 from pneumocli.core.fetch import SYNTHETIC
 from pneumocli.core.figures import read_figures
-from pneumocli.core.inputs import DataInput, Notice, WeightsInput, feature_cache, gather_data, gather_weights
-from pneumocli.core.progress import Listener
+from pneumocli.core.inputs import DataInput, WeightsInput, feature_cache, gather_data, gather_weights
+from pneumocli.core.progress import Listener, Notice
 from pneumocli.core.runs import Run
 from pneumocli.report.live import show_progress
 from pneumocli.report.terminal import say

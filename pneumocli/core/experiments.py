@@ -18,12 +18,12 @@ from pneumocli.core.figures import POOLED_NAME, Figures, choose_best, name_fold,
 from pneumocli.core.files import write_json
 from pneumocli.core.hardware import choose_precision
 from pneumocli.core.images import PREPARATION_VERSION
-from pneumocli.core.inputs import DataInput, Notice, WeightsInput
+from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.metrics import compute_metrics, summarize_folds
 from pneumocli.core.model import BackboneBuilder, build_resnet50
 from pneumocli.core.parallel import run_side_by_side
-from pneumocli.core.progress import Listener, ignore
+from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.runs import (
     HISTORY,
     MODEL,
@@ -54,7 +54,7 @@ def train_single(
     name: str | None = None,
     backbone_builder: BackboneBuilder = build_resnet50,
     listen: Listener = ignore,
-    notify: Notice = lambda line: None,
+    notify: Notice = keep_quiet,
 ) -> Run:
     """Train one model on the whole training split and keep it as a run, scored on val.
 
@@ -108,7 +108,7 @@ def cross_validate(
     jobs: int = 1,
     backbone_builder: BackboneBuilder = build_resnet50,
     listen: Listener = ignore,
-    notify: Notice = lambda line: None,
+    notify: Notice = keep_quiet,
 ) -> Run:
     """Train a fresh model a fold, score each on its held-out part, and keep all as a run.
 

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,12 +12,10 @@ from urllib.parse import urljoin, urlsplit
 from pneumocli import __version__
 from pneumocli.core.errors import DataError, DownloadError, PneumoError, WeightsError
 from pneumocli.core.files import replacing
-from pneumocli.core.progress import Listener, Progress, ignore
+from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
 
 if TYPE_CHECKING:
     from requests import Response
-
-Notice = Callable[[str], None]
 
 SYNTHETIC: Literal["synthetic"] = "synthetic"
 
@@ -71,12 +68,8 @@ WAYS_OUT = {
 }
 
 
-def keep_quiet(message: str) -> None:
-    """Tell nobody."""
-
-
 def cache_directory() -> Path:
-    """Return the directory of downloaded files: PNEUMOCLI_CACHE, else the system's place for caches."""
+    """Return where files are kept: PNEUMOCLI_CACHE, else the system's directory for caches."""
     named = os.environ.get("PNEUMOCLI_CACHE")
     if named:
         return Path(os.path.expanduser(named))

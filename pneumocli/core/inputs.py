@@ -2,7 +2,6 @@
 
 import math
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,9 @@ from pneumocli.core.fetch import (
     place_of,
 )
 from pneumocli.core.files import hash_file
-from pneumocli.core.progress import Listener, ignore
+from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.runs import WeightsRecord
 from pneumocli.core.synthetic import draw_dataset
-
-Notice = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ class WeightsInput:
 
 
 def gather_data(
-    data: str | None, size: int, *, listen: Listener = ignore, notify: Notice = lambda line: None
+    data: str | None, size: int, *, listen: Listener = ignore, notify: Notice = keep_quiet
 ) -> DataInput:
     """Find, read and name the data set; the official file is downloaded if there is no other.
 
@@ -62,7 +59,7 @@ def gather_data(
 
 
 def fetch_data(
-    size: int, directory: Path, *, listen: Listener = ignore, notify: Notice = lambda line: None
+    size: int, directory: Path, *, listen: Listener = ignore, notify: Notice = keep_quiet
 ) -> DataInput:
     """Return the official file's data, downloaded unless a readable file of its name is there.
 
@@ -91,7 +88,7 @@ def read_data(source: Path | Literal["synthetic"]) -> DataInput:
 
 
 def gather_weights(
-    weights: str | None, *, listen: Listener = ignore, notify: Notice = lambda line: None
+    weights: str | None, *, listen: Listener = ignore, notify: Notice = keep_quiet
 ) -> WeightsInput:
     """Find the pretrained weights; Keras's own are downloaded if no file is named.
 

@@ -12,7 +12,7 @@ class Progress:
         stage: what is being done, in words for a person, such as "fold 2 of 3, head".
         done: units finished so far, 0 to `total`.
         total: units of the whole stage.
-        unit: "images", "epochs", "bytes" or "files".
+        unit: "images" or "bytes".
         facts: figures so far, such as the loss, by name.
     """
 
@@ -24,7 +24,12 @@ class Progress:
 
 
 Listener = Callable[[Progress], None]
+Notice = Callable[[str], None]
 
 
 def ignore(progress: Progress) -> None:
     """Listen to nothing."""
+
+
+def keep_quiet(line: str) -> None:
+    """Tell nobody."""

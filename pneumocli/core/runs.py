@@ -2,11 +2,12 @@
 
     runs/train-1/  config.json  history.json  model.keras  scores_val.npz  metrics_val.json
     runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  metrics_out_of_fold.json
-                   and later  ensemble.keras  scores_test.npz  metrics_test.json  roc_test.png
+                   and later  ensemble.keras
     fold_I/        history.json  model.keras  scores_out_of_fold.npz  metrics_out_of_fold.json
 
-A model's folder is filled under another name and moved into place when it is whole; a run is
-complete when the file that is written last, its metrics, is there.
+Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json and roc_<split>.png
+to the run. A fold's folder is filled under another name and moved into place when it is whole; a run
+is complete when the file that is written last, its metrics, is there.
 """
 
 import os
