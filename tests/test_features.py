@@ -210,7 +210,7 @@ def test_no_room_is_said_in_one_line(compute: Compute, cache: Cache, monkeypatch
 
 
 def test_listener_hears_of_all_rows_at_the_first_and_the_second_call(compute: Compute) -> None:
-    for stage in ("features", "features, kept from before"):
+    for stage in ("features", "features, kept"):
         heard: list[Progress] = []
         compute(listen=heard.append)
         assert heard[-1] == Progress(stage, 40, 40)

@@ -51,7 +51,8 @@ def open_work(
 
     with show_progress(quiet) as listen:
         data_input = gather_data(data, size, listen=listen, notify=notify)
-        notify(f"data: {data_input.dataset.name}: {data_input.identity}")
+        name = "" if data_input.dataset.synthetic else f"{data_input.dataset.name}: "
+        notify(f"data: {name}{data_input.identity}")
         weights_input = gather_weights(weights, listen=listen, notify=notify)
         notify(f"weights: {weights_input.record.name}")
         if folds is not None:
