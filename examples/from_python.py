@@ -10,6 +10,7 @@ from pneumocli.core.backend import load_backend
 
 load_backend()
 
+from pneumocli.core.bank import Cache  # noqa: E402
 from pneumocli.core.config import choose_config  # noqa: E402
 from pneumocli.core.evaluation import evaluate_run  # noqa: E402
 from pneumocli.core.experiments import cross_validate  # noqa: E402
@@ -26,7 +27,7 @@ def main() -> None:
         choose_config("original", image_size=image_size, head_epochs=3, tune_epochs=1),
         folds=2,
         runs_dir=directory,
-        cache=directory / "cache",
+        cache=Cache(directory / "cache"),
     )
     evaluation = evaluate_run(run, data.dataset, "test")
     for name, metrics in evaluation.figures.models.items():

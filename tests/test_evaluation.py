@@ -26,7 +26,7 @@ from pneumocli.core.figures import ENSEMBLE_NAME, name_fold, read_figures, write
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.model import split_classifier
-from pneumocli.core.runs import ENSEMBLE, MODEL, Run, find_predictor
+from pneumocli.core.runs import CONFIG, ENSEMBLE, MODEL, Run, find_predictor, open_run, stamp_time
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
 
@@ -214,7 +214,9 @@ def test_ensemble_file_needs_keras_alone(
 def test_predictor_is_the_newest_run_or_the_one_named(cv_copy: Run, train_run: Run) -> None:
     runs_dir = cv_copy.path.parent
     assert load_predictor(find_predictor(runs_dir))[1].name == f"{cv_copy.name}, ensemble"
-    newer = copy_run(train_run, runs_dir)
+    config = copy_run(train_run, runs_dir).path / CONFIG
+    config.write_text(json.dumps({**json.loads(config.read_text()), "created": stamp_time()}))
+    newer = open_run(config.parent)
     assert newer.record.created > cv_copy.record.created
     assert load_predictor(find_predictor(runs_dir))[1].name == newer.name
     for named in (cv_copy.path, Path(cv_copy.name)):

@@ -1,5 +1,7 @@
 """Scores: in the order of the rows, whatever the batches."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -70,6 +72,27 @@ def test_score_of_an_image_does_not_depend_on_its_neighbours(
     np.testing.assert_array_equal(
         compute_member_scores(classifier, images[order], batch_size=4), scores[:, order]
     )
+
+
+# Layers whose products are computed in another order where a batch holds one row.
+WIDE: dict[str, Callable[[], tuple[tuple[int, ...], keras.layers.Layer]]] = {
+    "dense": lambda: ((512,), keras.layers.Dense(64)),
+    "convolution": lambda: ((2, 2, 512), keras.layers.Conv2D(512, 1)),
+}
+
+
+@pytest.mark.parametrize("layer", WIDE)
+def test_row_alone_has_the_bytes_it_has_among_others(layer: str) -> None:
+    shape, weighted = WIDE[layer]()
+    row = keras.Input(shape)
+    model = keras.Model(row, weighted(row))
+    inputs = np.random.default_rng(0).normal(size=(33, *shape)).astype(np.float32)
+    together = compute_outputs(model, inputs, np.arange(33))
+    for batch_size in (1, 2, 3, 32):
+        outputs = compute_outputs(model, inputs, np.arange(33), batch_size=batch_size)
+        np.testing.assert_array_equal(outputs, together)
+    for rows in ([0], [32], [5, 5]):
+        np.testing.assert_array_equal(compute_outputs(model, inputs, np.array(rows)), together[rows])
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 32])

@@ -399,6 +399,7 @@ MACHINES = {
     "Keras": (keras, "__version__", "0.0.0"),
     "backend's version": (module, "version", lambda package: "0.0.0"),
     "our own trunk": (module, "TRUNK_VERSION", -1),
+    "device": (keras.distribution, "list_devices", lambda kind=None: ["gpu:0"]),
 }
 
 

@@ -42,12 +42,12 @@ class View:
 
 def draw_view(rng: np.random.Generator, config: TrainConfig, pixels: int) -> View:
     """Draw a view of an image of `pixels` a side, within the ranges of the settings."""
-    area = rng.uniform(config.crop_area, 1.0) * pixels * pixels
-    aspect = (
-        math.exp(rng.uniform(math.log(ASPECTS[0]), math.log(ASPECTS[1]))) if config.crop_area < 1 else 1.0
-    )
-    width = min(math.sqrt(area * aspect), float(pixels))
-    height = min(math.sqrt(area / aspect), float(pixels))
+    share = rng.uniform(config.crop_area, 1.0)
+    # No side can be longer than the image's, so a large crop is nearly square.
+    narrowest, widest = max(ASPECTS[0], share), min(ASPECTS[1], 1 / share)
+    aspect = math.exp(rng.uniform(math.log(narrowest), math.log(widest)))
+    width = min(math.sqrt(share * aspect), 1.0) * pixels
+    height = min(math.sqrt(share / aspect), 1.0) * pixels
     return View(
         top=rng.uniform(0, 1) * (pixels - height),
         left=rng.uniform(0, 1) * (pixels - width),

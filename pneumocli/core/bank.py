@@ -113,6 +113,8 @@ def fill_bank(
         with partial.open("r+b") as file:
             file.seek(start)
             for batch in batches:
+                if batch.shape[1:] != shape[1:]:
+                    raise ValueError(f"a bank of rows of shape {shape[1:]} was given {batch.shape[1:]}")
                 rows = np.ascontiguousarray(batch, dtype).data.cast("B")
                 checksum = zlib.crc32(rows, checksum)
                 file.write(rows)

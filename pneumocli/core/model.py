@@ -84,7 +84,7 @@ def build_parts(
     """
     # Weights that are drawn, not loaded, come from Keras's global generator: the same in each fold.
     keras.utils.set_random_seed(derive_seed(config.seed, "backbone"))
-    with _computing_in(precision):
+    with computing_in(precision):
         return _assemble(pixels, config, backbone_builder(config.image_size, weights), fold)
 
 
@@ -101,7 +101,8 @@ def _assemble(pixels: int, config: TrainConfig, backbone: keras.Model, fold: int
 
 
 @contextmanager
-def _computing_in(precision: Precision) -> Iterator[None]:
+def computing_in(precision: Precision) -> Iterator[None]:
+    """Build layers and models of this precision in the block; their weights are float32 in any case."""
     # Mixed, not pure: in bfloat16 weights, steps of 1e-5 would vanish.
     before = keras.config.dtype_policy()
     name = "float32" if precision is Precision.FLOAT32 else f"mixed_{precision}"

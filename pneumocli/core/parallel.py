@@ -34,6 +34,7 @@ def run_side_by_side(
     from multiprocessing import Manager
 
     from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
 
     jobs = min(jobs, len(tasks))
     threads = max(1, count_cores() // jobs)
@@ -53,6 +54,8 @@ def run_side_by_side(
                 "the same command goes on with what is finished"
             ) from None
         finally:
+            # Not kept for the next call, whose tasks may need other threads.
+            get_reusable_executor().shutdown(wait=True, kill_workers=True)
             heard.put(None)
             relay.join()
 

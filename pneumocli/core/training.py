@@ -14,7 +14,7 @@ from pneumocli.core.features import FeatureBatches
 from pneumocli.core.inference import Rows, compute_outputs, squash_logits
 from pneumocli.core.losses import build_focal_loss
 from pneumocli.core.material import Material
-from pneumocli.core.model import Parts, build_parts, copy_weights, join_classifier
+from pneumocli.core.model import Parts, build_parts, computing_in, copy_weights, join_classifier
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.seeding import derive_generator
 
@@ -94,9 +94,13 @@ def train_classifier(
             **limits,
         )
 
+    # Built in the precision of training: in float16 a model scales its loss by its own policy.
+    with computing_in(precision):
+        head = keras.Model(learning.head.inputs, learning.head.output)
+        whole = keras.Model(learning.tail.inputs, learning.head(learning.tail.output))
     history = fit(
         "head",
-        keras.Model(learning.head.inputs, learning.head.output),
+        head,
         [view.pooled for view in material.views],
         material.val.pooled,
         epochs=config.head_epochs,
@@ -106,7 +110,7 @@ def train_classifier(
     if config.tune_epochs and config.tune_layers:
         history += fit(
             "tune",
-            keras.Model(learning.tail.inputs, learning.head(learning.tail.output)),
+            whole,
             [view.maps for view in material.views],
             material.val.maps,
             epochs=config.tune_epochs,
