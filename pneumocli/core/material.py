@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.augment import ViewSource
+from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset, find_originals
@@ -188,6 +189,7 @@ def _describe_trunk(parts: Parts, pixels: int, config: TrainConfig) -> dict[str,
         "image_size": config.image_size,
         "keras": keras.__version__,
         "backend": f"{keras.backend.backend()} {version(keras.backend.backend())}",
+        "gpu": has_gpu(),
         "processor": processor,
         "instructions": hashlib.sha256(" ".join(sorted(instructions)).encode()).hexdigest(),
     }
