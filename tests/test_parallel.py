@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 from conftest import build_tiny_backbone
-from joblib.externals.loky import get_reusable_executor
 from small import RANDOM_WEIGHTS, TINY, describe
 
 from pneumocli.core import parallel
@@ -39,44 +38,50 @@ CONFIG_OF_RUN = TINY.model_copy(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_process_left() -> Iterator[None]:
-    yield
-    get_reusable_executor().shutdown(wait=True)
-
-
 # What other processes do: functions of this module, so that they are found there.
 
 
 def count_up(number: int, listen: Listener) -> None:
-    for done in range(4):
-        listen(Progress(f"task {number}", done, 3, facts={"process": os.getpid()}))
-
-
-def tell_threads(number: int, listen: Listener) -> None:
     import tensorflow as tf
 
     keras.ops.ones(3)
-    inside, between = (
-        tf.config.threading.get_intra_op_parallelism_threads(),
-        tf.config.threading.get_inter_op_parallelism_threads(),
-    )
-    listen(Progress("threads", number, 3, facts={"inside": inside, "between": between}))
+    facts = {
+        "process": os.getpid(),
+        "inside": tf.config.threading.get_intra_op_parallelism_threads(),
+        "between": tf.config.threading.get_inter_op_parallelism_threads(),
+    }
+    for done in range(4):
+        listen(Progress(f"task {number}", done, 3, facts=facts))
 
 
-def listen_to(work: Any, deterministic: bool = True) -> list[Progress]:
+def count_side_by_side(deterministic: bool) -> list[Progress]:
     heard: list[Progress] = []
-    run_side_by_side(work, [1, 2, 3], 2, deterministic, heard.append)
+    run_side_by_side(count_up, [1, 2, 3], 2, deterministic, heard.append)
     return heard
 
 
-def test_every_task_is_done_in_another_process_and_heard_in_its_order() -> None:
-    heard = listen_to(count_up)
+def list_threads(heard: list[Progress]) -> set[tuple[float, float]]:
+    return {(step.facts["inside"], step.facts["between"]) for step in heard}
+
+
+@pytest.fixture
+def seven_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "count_cores", lambda: 7)
+
+
+def test_every_task_is_done_in_another_process_and_heard_in_its_order(seven_cores: None) -> None:
+    heard = count_side_by_side(deterministic=True)
     for number in (1, 2, 3):
         steps = [step for step in heard if step.stage == f"task {number}"]
         assert [(step.done, step.total) for step in steps] == [(done, 3) for done in range(4)]
         assert len({step.facts["process"] for step in steps}) == 1
     assert os.getpid() not in {step.facts["process"] for step in heard}
+    assert list_threads(heard) == {(1, 1)}
+
+
+def test_processes_share_the_cores_whatever_ran_before(seven_cores: None) -> None:
+    # The test before has left this process with none whose single thread would be taken.
+    assert list_threads(count_side_by_side(deterministic=False)) == {(3, 3)}
 
 
 # Whole runs.
@@ -127,20 +132,15 @@ def list_files(run: Run) -> set[Path]:
     return {path.relative_to(run.path) for path in run.path.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("is_kept", [True, False], ids=["cache", "no cache"])
 def test_folds_side_by_side_leave_the_files_of_folds_one_after_the_other(
-    one_after_the_other: Run,
-    small_dataset: Dataset,
-    tiny_backbone: BackboneBuilder,
-    tmp_path: Path,
-    is_kept: bool,
+    one_after_the_other: Run, small_dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path: Path
 ) -> None:
     heard: list[Progress] = []
     run = train_folds(
         small_dataset,
         tiny_backbone,
         tmp_path / "runs",
-        cache=Cache(tmp_path / "bank") if is_kept else None,
+        cache=Cache(tmp_path / "bank"),
         jobs=2,
         listen=heard.append,
     )
@@ -175,24 +175,10 @@ def test_no_more_processes_than_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [3]
 
 
-# From here on with other threads, for which other processes must be started.
-
-
-@pytest.fixture
-def seven_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "count_cores", lambda: 7)
-
-
-def test_processes_share_the_cores_and_deterministic_ones_have_one_thread(seven_cores: None) -> None:
-    for deterministic, threads in ((True, 1), (False, 3)):
-        heard = listen_to(tell_threads, deterministic)
-        assert [dict(step.facts) for step in heard] == [{"inside": threads, "between": threads}] * 3
-
-
 def test_fold_that_diverges_is_said_in_words(
-    small_dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path: Path, seven_cores: None
+    small_dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path: Path
 ) -> None:
-    diverging = CONFIG_OF_RUN.model_copy(update={"head_learning_rate": 1e30, "deterministic": False})
+    diverging = CONFIG_OF_RUN.model_copy(update={"head_learning_rate": 1e30})
     with pytest.raises(PneumoError, match="learning rate") as caught:
         train_folds(small_dataset, tiny_backbone, tmp_path, config=diverging, cache=None, jobs=2)
     assert len(str(caught.value).splitlines()) == 1

@@ -15,7 +15,7 @@ from pneumocli.core.artefact import ModelCard
 from pneumocli.core.errors import ImageError, RunError
 from pneumocli.core.hardware import count_cores
 from pneumocli.core.images import PREPARATION_VERSION, read_image
-from pneumocli.core.inference import BATCH_SIZE, ready, run_filled, squash_logits, take_logits
+from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_logits
 from pneumocli.core.metrics import average_scores, call_labels
 from pneumocli.core.progress import Listener, Progress, ignore
 
@@ -70,7 +70,7 @@ def predict_files(
             f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"
         )
     network = ready(take_logits(model))
-    size = max(1, min(BATCH_SIZE, len(paths)))
+    size = max(FEWEST, min(BATCH_SIZE, len(paths)))
     done = 0
     for batch in _batch(_read_ahead(paths, card.pixels), size):
         images = [image for _, image in batch if not isinstance(image, ImageError)]
