@@ -206,6 +206,7 @@ def test_where_and_how_options(recorded_cv: Recorder, data_file: Path, tmp_path:
     succeed("cv", "--data", data_file, "--weights", "none")
     assert recorded_cv.options["runs_dir"] == tmp_path / "runs"
     assert recorded_cv.options["name"] is None
+    assert recorded_cv.options["jobs"] is None
     assert recorded_cv.options["cache"].directory.is_relative_to(tmp_path / "cache")
     options = ("--runs", tmp_path / "mine", "--name", "x", "--jobs", "2", "--no-cache")
     succeed("cv", "--data", data_file, "--weights", "none", *options)

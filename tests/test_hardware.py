@@ -9,7 +9,13 @@ import pytest
 from pneumocli.core import hardware
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.errors import PneumoError
-from pneumocli.core.hardware import choose_precision, count_cores, has_native_bfloat16, read_processor
+from pneumocli.core.hardware import (
+    choose_jobs,
+    choose_precision,
+    count_cores,
+    has_native_bfloat16,
+    read_processor,
+)
 
 X86 = """\
 processor\t: 0
@@ -119,3 +125,16 @@ def test_cores_are_those_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -
     assert count_cores() == 8
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert count_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("cores", "folds", "jobs"),
+    [(1, 1, 1), (1, 3, 1), (2, 1, 1), (2, 2, 2), (2, 3, 3), (2, 5, 2), (4, 3, 3), (4, 10, 4), (8, 3, 3)],
+)
+def test_folds_of_one_thread_leave_no_core_and_no_last_fold_alone(
+    monkeypatch: pytest.MonkeyPatch, cores: int, folds: int, jobs: int
+) -> None:
+    monkeypatch.setattr(hardware, "count_cores", lambda: cores)
+    assert choose_jobs(folds, deterministic=True, has_gpu=False) == jobs
+    assert choose_jobs(folds, deterministic=True, has_gpu=True) == 1
+    assert choose_jobs(folds, deterministic=False, has_gpu=False) == 1

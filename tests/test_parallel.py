@@ -2,8 +2,11 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +186,40 @@ def test_fold_that_diverges_is_said_in_words(
         train_folds(small_dataset, tiny_backbone, tmp_path, config=diverging, cache=None, jobs=2)
     assert len(str(caught.value).splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def tick(folder: Path, listen: Listener) -> None:
+    while True:
+        (folder / str(os.getpid())).write_text(str(time.monotonic()))
+        listen(Progress("ticks", 0, 1))
+        time.sleep(0.05)
+
+
+def tick_side_by_side(folder: Path) -> None:
+    run_side_by_side(tick, [folder, folder], 2, True, ignore)
+
+
+def test_work_ends_with_a_first_process_that_is_killed(tmp_path: Path) -> None:
+    call = f"test_parallel.tick_side_by_side(pathlib.Path({str(tmp_path)!r}))"
+    program = f"import pathlib, test_parallel; {call}"
+    first_process = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parent)
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+    first_process.kill()
+    first_process.wait()
+
+    def read_clocks() -> list[str]:
+        return [path.read_text() for path in sorted(tmp_path.iterdir())]
+
+    def stands_still() -> bool:
+        before = read_clocks()
+        time.sleep(0.5)
+        return read_clocks() == before
+
+    wait_until(stands_still)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)

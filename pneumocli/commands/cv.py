@@ -25,8 +25,13 @@ from pneumocli.commands.options import (
 def cv(
     folds: Annotated[int, typer.Option(help="Number of stratified folds, at least 2.")] = 3,
     jobs: Annotated[
-        int, typer.Option(min=1, help="Folds trained side by side; the cores are divided among them.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            min=1,
+            help="Folds trained side by side; the cores are divided among them.",
+            show_default="1; with --deterministic, what the cores allow",
+        ),
+    ] = None,
     data: Data = None,
     size: Size = 28,
     weights: Weights = None,

@@ -16,7 +16,7 @@ from pneumocli.core.data import Dataset, draw_subset, find_originals, make_folds
 from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.figures import POOLED_NAME, Figures, choose_best, name_fold, write_figures
 from pneumocli.core.files import write_json
-from pneumocli.core.hardware import choose_precision
+from pneumocli.core.hardware import choose_jobs, choose_precision
 from pneumocli.core.images import PREPARATION_VERSION
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.material import Material, prepare_material
@@ -105,7 +105,7 @@ def cross_validate(
     runs_dir: Path,
     cache: Cache | None,
     name: str | None = None,
-    jobs: int = 1,
+    jobs: int | None = 1,
     backbone_builder: BackboneBuilder = build_resnet50,
     listen: Listener = ignore,
     notify: Notice = keep_quiet,
@@ -117,7 +117,8 @@ def cross_validate(
     Args:
         folds: number of stratified folds of the training split.
         runs_dir, cache, name: as for `train_single`.
-        jobs: folds trained side by side, each in a process of its own with its share of the cores.
+        jobs: folds trained side by side, each in a process of its own with its share of the cores;
+            None takes as many as are fastest on this machine.
 
     Raises:
         PneumoError: as for `train_single`, or the folds are too few or too many.
@@ -139,6 +140,8 @@ def cross_validate(
         for fold, (trained_rows, held_out) in enumerate(parts, start=1)
         if fold not in finished
     ]
+    if jobs is None:
+        jobs = choose_jobs(len(tasks), config.deterministic, has_gpu())
     with _training(run):
         if min(jobs, len(tasks)) > 1:
             run_side_by_side(_train_fold_elsewhere, tasks, jobs, config.deterministic, listen)

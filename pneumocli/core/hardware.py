@@ -45,6 +45,19 @@ def choose_precision(precision: Precision, has_gpu: bool) -> Precision:
     return Precision.BFLOAT16 if has_gpu or has_native_bfloat16() else Precision.FLOAT32
 
 
+def choose_jobs(folds: int, deterministic: bool, has_gpu: bool) -> int:
+    """Return how many folds to train side by side.
+
+    On two cores one fold on both is as fast as three on a thread each, in a fifth of the memory.
+    A deterministic fold has one thread, so that there the folds themselves divide the cores: as many
+    as there are cores, and one more where that leaves none behind. A GPU is not divided.
+    """
+    if has_gpu or not deterministic:
+        return 1
+    cores = count_cores()
+    return folds if folds <= cores + 1 else cores
+
+
 def has_native_bfloat16() -> bool:
     """Return whether the processor multiplies bfloat16 numbers itself; emulated, they are slower."""
     return not BFLOAT16_FLAGS.isdisjoint(read_processor()[1])

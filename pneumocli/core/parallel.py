@@ -1,10 +1,14 @@
 """Folds side by side: tasks in processes of their own, the cores divided among them."""
 
 import pickle
+import secrets
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from queue import Queue
+from contextlib import contextmanager, suppress
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection
+from multiprocessing.connection import Listener as ConnectionListener
 from typing import TypeVar
 
 from pneumocli.core.errors import PneumoError
@@ -31,21 +35,16 @@ def run_side_by_side(
     Raises:
         PneumoError: as the work does.
     """
-    from multiprocessing import Manager
-
     from joblib import Parallel, delayed
     from joblib.externals.loky import get_reusable_executor
 
     jobs = min(jobs, len(tasks))
     threads = max(1, count_cores() // jobs)
-    with Manager() as manager:
-        heard = manager.Queue()
-        relay = threading.Thread(target=_relay, args=(heard, listen), daemon=True)
-        relay.start()
+    with _hearing(listen) as (address, key):
         try:
             Parallel(n_jobs=jobs, backend="loky")(
                 # Pickled by hand: unpickling a task imports Keras, which has to be loaded before that.
-                delayed(_work_alone)(pickle.dumps((work, task)), heard, threads, deterministic)
+                delayed(_work_alone)(pickle.dumps((work, task)), address, key, threads, deterministic)
                 for task in tasks
             )
         except BrokenProcessPool:
@@ -56,18 +55,51 @@ def run_side_by_side(
         finally:
             # Not kept for the next call, whose tasks may need other threads.
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
-            heard.put(None)
-            relay.join()
 
 
-def _work_alone(packed: bytes, heard: "Queue[Progress | None]", threads: int, deterministic: bool) -> None:
+def _work_alone(packed: bytes, address: str, key: bytes, threads: int, deterministic: bool) -> None:
     from pneumocli.core.backend import load_backend
 
     load_backend(deterministic, threads)
     work, task = pickle.loads(packed)
-    work(task, heard.put)
+    # If the first process is killed, the next step cannot be told, and the work ends with it.
+    with Client(address, authkey=key) as first_process:
+        work(task, first_process.send)
 
 
-def _relay(heard: "Queue[Progress | None]", listen: Listener) -> None:
-    while (step := heard.get()) is not None:
-        listen(step)
+@contextmanager
+def _hearing(listen: Listener) -> Iterator[tuple[str, bytes]]:
+    """Pass on what other processes tell, until the end of the block; give the address and key to tell it to.
+
+    A connection each, and no process in between, which would outlive a first process that is killed.
+    """
+    key = secrets.token_bytes(32)
+    one_at_a_time = threading.Lock()
+    relays: list[threading.Thread] = []
+    closing = threading.Event()
+
+    def relay(told: "Connection[object, Progress]") -> None:
+        # A process that is killed in the middle of a word leaves half of it.
+        with told, suppress(EOFError, ConnectionError, pickle.UnpicklingError):
+            while True:
+                step = told.recv()
+                with one_at_a_time:
+                    listen(step)
+
+    def accept() -> None:
+        while not closing.is_set():
+            with suppress(EOFError, ConnectionError, AuthenticationError):
+                relays.append(threading.Thread(target=relay, args=(place.accept(),), daemon=True))
+                relays[-1].start()
+
+    with ConnectionListener(authkey=key) as place:
+        door = threading.Thread(target=accept, daemon=True)
+        door.start()
+        try:
+            yield place.address, key
+        finally:
+            closing.set()
+            Client(place.address, authkey=key).close()  # the door waits for one more
+            door.join()
+            for thread in relays:
+                thread.join()
