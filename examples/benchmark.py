@@ -2,38 +2,29 @@
 
     python examples/benchmark.py --data pneumoniamnist.npz --weights weights.h5 [ROW ...]
 
-Rows: cv views jobs cache precision ensemble predict again grow folds, all of them by default; `cv`,
-`views` and `grow` train on all images and take most of the time, `--images N` takes fewer. The floor
-is the number of floating-point operations that cannot be avoided over the rate that a large matrix
-product reaches on the same machine; it counts products only, no reading and no writing.
+Rows: cv scores again jobs views cache precision ensemble predict memory grow folds, all of them by
+default; `scores`, `again` and `jobs` use what `cv` has left. `cv`, `jobs` and `views`
+train on all images and take most of the time, `--images N` takes fewer. `cv` is the last line of `grow`.
+
+The floor is the number of floating-point operations that cannot be avoided over the rate that a large
+matrix product reaches on the same machine; it counts products only, no reading and no writing.
 """
 
 import argparse
+import functools
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from measuring import BATCH, FOLDS, HEAD_EPOCHS, TUNE_EPOCHS, Bench, count_operations, fastest, measure_rate
+
 from pneumocli.core.backend import load_backend
 
-FOLDS, HEAD_EPOCHS, TUNE_EPOCHS, BATCH = 3, 15, 5, 32
 VIEWS = ("--views", "4", "--crop-area", "0.25", "--flip", "--brightness", "0.3", "--contrast", "0.3")
-
-
-@dataclass(frozen=True)
-class Timed:
-    """One command: seconds from start to end, its most anonymous memory in bytes, and what it said."""
-
-    seconds: float
-    memory: int
-    talk: str
 
 
 @dataclass(frozen=True)
@@ -47,108 +38,7 @@ class Row:
     floor: str = ""
 
 
-class Bench:
-    """What all rows share: the files, the number of images, a folder for runs and caches."""
-
-    def __init__(self, data: Path, weights: Path, images: int, folder: Path) -> None:
-        self.data, self.weights, self.images, self.folder = data, weights, images, folder
-        self.fold_rows = images * (FOLDS - 1) // FOLDS
-
-    def run(self, *words: str, cache: str = "cache") -> Timed:
-        """Run pneumocli with a cache of its own, and watch its memory (children counted in)."""
-        environment = {
-            **os.environ,
-            "PNEUMOCLI_DATA": str(self.data),
-            "PNEUMOCLI_WEIGHTS": str(self.weights),
-            "PNEUMOCLI_CACHE": str(self.folder / cache),
-            "PNEUMOCLI_RUNS": str(self.folder / "runs"),
-        }
-        started = time.perf_counter()
-        command = [sys.executable, "-m", "pneumocli", *words]
-        with tempfile.TemporaryFile("w+") as talk:
-            process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=talk)
-            most = [0]
-            watcher = threading.Thread(target=_watch_memory, args=(process, most), daemon=True)
-            watcher.start()
-            code = process.wait()
-            seconds = time.perf_counter() - started
-            watcher.join()
-            talk.seek(0)
-            said = talk.read()
-        if code:
-            raise SystemExit(f"{' '.join(command)}: {said}")
-        return Timed(seconds, most[0], said)
-
-    def cross_validate(self, *words: str, cache: str = "cache", images: int | None = None) -> Timed:
-        """Run the recipe "original", all its epochs, from an empty cache unless the cache's name is old."""
-        return self.run(
-            *("cv", "--folds", str(FOLDS), "--no-early-stopping", "--subset", str(images or self.images)),
-            *words,
-            cache=cache,
-        )
-
-
-def _watch_memory(process: "subprocess.Popen[bytes]", most: list[int]) -> None:
-    while process.poll() is None:
-        most[0] = max(most[0], _count_anonymous(process.pid))
-        time.sleep(0.5)
-
-
-def _count_anonymous(pid: int) -> int:
-    """Return a process's own memory in bytes: mapped file pages are not counted."""
-    total = 0
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Anonymous:"):
-                total += int(line.split()[1]) * 1024
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            total += _count_anonymous(int(child))
-    except (OSError, ValueError):
-        pass
-    return total
-
-
-def fastest(work: Callable[[], Any], times: int = 3) -> float:
-    """Return the seconds of the fastest of some runs, after one to warm up."""
-    work()
-    seconds = []
-    for _ in range(times):
-        started = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
-
-
-def measure_rate(dtype: str) -> float:
-    """Return the floating-point operations a second of a large matrix product."""
-    import keras
-
-    side = 2048
-    one = keras.ops.cast(keras.random.normal((side, side)), dtype)
-    return 2 * side**3 / fastest(lambda: float(keras.ops.matmul(one, one)[0, 0]), 5)
-
-
-def count_operations(model: Any) -> int:
-    """Return the floating-point operations of one image's products and convolutions."""
-    total = 0
-    for layer in model._flatten_layers():
-        kernel = getattr(layer, "kernel", None)
-        if kernel is not None:
-            places = layer.output.shape[1:-1]
-            per_place = 2
-            for side in kernel.shape:
-                per_place *= side
-            total += per_place * int(_product(places))
-    return total
-
-
-def _product(sides: Any) -> int:
-    result = 1
-    for side in sides:
-        result *= side
-    return result
-
-
+@functools.cache  # once for all rows that compare with it
 def time_plain_recipe(bench: Bench, sample: int = 256) -> float:
     """Return the seconds of the same cross-validation written by hand, projected from an epoch a phase.
 
@@ -204,38 +94,93 @@ def describe_cv_floor(bench: Bench, views: int) -> str:
 
 def row_cv(bench: Bench) -> list[Row]:
     plain = time_plain_recipe(bench)
-    ours = bench.cross_validate(cache="cv")
+    ours = bench.cross_validate("--name", "benchmark", cache="cv")
     floor = describe_cv_floor(bench, 0)
     return [
         _compare("cv --folds 3, 15 + 5 epochs / by hand", plain, ours.seconds, floor),
-        Row("its own memory, most", f"{ours.memory / 1e9:.2f} GB", "4 GB", 4e9 / max(ours.memory, 1)),
+        _compare_memory("its largest process, own memory", ours.memory),
+        _compare_memory("its processes together, own memory", ours.memory_together),
     ]
 
 
 def row_views(bench: Bench) -> list[Row]:
     plain = time_plain_recipe(bench)
     ours = bench.cross_validate(*VIEWS, cache="views")
-    return [_compare("the same with 4 views / by hand", plain, ours.seconds, describe_cv_floor(bench, 4))]
-
-
-def row_again(bench: Bench) -> list[Row]:
-    """Start once more on the same features with other head options: seconds until the first epoch is done."""
-    small = ("--subset", str(bench.images), "--head-units", "512", "--head-epochs", "1", "--tune-epochs", "0")
-    bench.run("cv", "--folds", "3", *small, cache="cv")
-    second = bench.run("train", *small, "--seed", "1", cache="cv")
     return [
-        Row("a run on kept features, 1 head epoch", f"{second.seconds:.1f} s", "15 s", 15 / second.seconds)
+        _compare("the same with 4 views / by hand", plain, ours.seconds, describe_cv_floor(bench, 4)),
+        _compare_memory("its largest process, own memory", ours.memory),
     ]
 
 
+def row_again(bench: Bench) -> list[Row]:
+    """Start once more on the kept features with another head: seconds until its first epoch is over."""
+    small = ("--head-units", "512", "--head-epochs", "1", "--tune-epochs", "0", "--seed", "0")
+    seconds = bench.cross_validate(*small, cache="cv").find(", head")
+    return [Row("cv on kept features, its first epoch over", f"{seconds:.1f} s", "15 s", 15 / seconds)]
+
+
 def row_jobs(bench: Bench) -> list[Row]:
-    few = ("--head-epochs", "2", "--tune-epochs", "1")
-    images = min(bench.images, 960)
-    bench.cross_validate(*few, cache="jobs", images=images)
-    one, two = (
-        bench.cross_validate(*few, "--jobs", jobs, cache="jobs", images=images) for jobs in ("1", "2")
-    )
-    return [_compare("folds on kept features, --jobs 2 / 1", one.seconds, two.seconds)]
+    few = ("--head-epochs", "15", "--tune-epochs", "1")
+    seconds = {
+        jobs: bench.cross_validate(*few, "--jobs", jobs, cache="cv").seconds for jobs in ("1", "2", "3")
+    }
+    return [
+        _compare(f"cv on kept features, 15 + 1 epochs, --jobs {jobs} / 1", seconds["1"], seconds[jobs])
+        for jobs in ("2", "3")
+    ]
+
+
+def row_scores(bench: Bench) -> list[Row]:
+    """How far the arithmetic alone moves the AUC of the weights that the row `cv` has trained."""
+    import numpy as np
+
+    from pneumocli.core.artefact import load_model
+    from pneumocli.core.data import load_dataset
+    from pneumocli.core.inference import compute_member_scores
+    from pneumocli.core.metrics import average_scores, compute_metrics
+    from pneumocli.core.model import join_ensemble, split_classifier
+    from pneumocli.core.runs import MODEL, find_run
+
+    run = find_run(bench.runs, bench.runs / "benchmark")
+    exact = [split_classifier(load_model(folder / MODEL)[0]) for folder in run.member_paths()]
+    rounded = [build_real_parts(bench, "bfloat16") for _ in exact]
+    for ours, theirs in zip(rounded, exact, strict=True):
+        for name in ("trunk", "tail", "head"):
+            getattr(ours, name).set_weights(getattr(theirs, name).get_weights())
+    rows = []
+    dataset = load_dataset(bench.data)
+    for name in ("val", "test"):
+        split = dataset.splits[name]
+        scores = [
+            average_scores(compute_member_scores(join_ensemble(parts), split.images))
+            for parts in (rounded, exact)
+        ]
+        auc = [compute_metrics(split.labels, score).roc_auc for score in scores]
+        moved = float(np.abs(scores[0] - scores[1]).max())
+        what = f"AUC on {name}, same weights, bfloat16 / float32 (no score moves by more than {moved:.4f})"
+        rows.append(Row(what, f"{auc[0]:.5f}", f"{auc[1]:.5f}", auc[0] / auc[1]))
+    return rows
+
+
+def row_memory(bench: Bench) -> list[Row]:
+    """How the memory of `predict` grows with the files, by a model that is soon trained."""
+    import numpy as np
+    from PIL import Image
+
+    small = ("--image-size", "64", "--subset", "64", "--head-epochs", "1", "--tune-epochs", "0")
+    bench.run("train", "--name", "small", *small, cache="small")
+    rng = np.random.default_rng(0)
+    timed = {}
+    for files in (1000, 10_000):
+        folder = bench.folder / f"memory{files}"
+        folder.mkdir(exist_ok=True)
+        for number in range(files):
+            pixels = rng.integers(0, 256, (8, 8)).astype(np.uint8)
+            Image.fromarray(pixels).resize((256, 256)).save(folder / f"{number}.jpeg")
+        model = str(bench.runs / "small")
+        timed[files] = bench.run("predict", str(folder), "--model", model, "--format", "json")
+    few, many = (timed[files].memory for files in (1000, 10_000))
+    return [Row("predict, own memory, 10,000 / 1,000 files", *map(_tell_memory, (many, few)), many / few)]
 
 
 def row_cache(bench: Bench) -> list[Row]:
@@ -336,11 +281,9 @@ def row_predict(bench: Bench, files: int = 1000) -> list[Row]:
 def row_grow(bench: Bench) -> list[Row]:
     """How the cost grows with the images."""
     rows = []
-    for images in (500, 1000, 2000, bench.images):
-        timed = bench.cross_validate(cache=f"grow{images}", images=images)
-        rows.append(
-            Row(f"cv of {images} images", f"{timed.seconds / 60:.1f} min", "", timed.seconds / images)
-        )
+    for images in (500, 1000, 2000):
+        seconds = bench.cross_validate(cache=f"grow{images}", images=images).seconds
+        rows.append(Row(f"cv of {images} images, seconds an image", _tell(seconds), "", seconds / images))
     return rows
 
 
@@ -354,13 +297,26 @@ def row_folds(bench: Bench) -> list[Row]:
         timed = bench.run(*command, "--no-early-stopping", *few, cache="folds")
         trained = 960 * max(folds - 1, 1)
         rows.append(
-            Row(f"{folds} fold(s), {trained} images trained on", f"{timed.seconds:.0f} s", "", timed.seconds)
+            Row(
+                f"{folds} fold(s), {trained} images trained on, ms an image and epoch",
+                f"{timed.seconds:.0f} s",
+                "",
+                1000 * timed.seconds / trained / 4,
+            )
         )
     return rows
 
 
 def _compare(name: str, theirs: float, ours: float, floor: str = "") -> Row:
     return Row(name, _tell(ours), _tell(theirs), theirs / ours, floor)
+
+
+def _compare_memory(name: str, memory: int) -> Row:
+    return Row(name, _tell_memory(memory), "4 GB", 4e9 / max(memory, 1))
+
+
+def _tell_memory(size: int) -> str:
+    return f"{size / 1e9:.2f} GB"
 
 
 def _tell(seconds: float) -> str:
@@ -375,13 +331,15 @@ def _tell(seconds: float) -> str:
 
 ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "cv": row_cv,
+    "scores": row_scores,
     "again": row_again,
-    "views": row_views,
     "jobs": row_jobs,
+    "views": row_views,
     "cache": row_cache,
     "precision": row_precision,
     "ensemble": row_ensemble,
     "predict": row_predict,
+    "memory": row_memory,
     "grow": row_grow,
     "folds": row_folds,
 }
@@ -394,10 +352,13 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--images", type=int, default=4708, help="training images of the long rows")
     parser.add_argument("--output", type=Path, help="write the rows as JSON lines as well")
+    parser.add_argument("--folder", type=Path, help="where runs and caches are left, for rows that need them")
     arguments = parser.parse_args()
     load_backend()
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(arguments.data, arguments.weights, arguments.images, Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(exist_ok=True)
+        bench = Bench(arguments.data, arguments.weights, arguments.images, folder)
         print("| what | ours | theirs | ratio | floor |\n|---|---|---|---|---|", flush=True)
         for name in arguments.rows:
             for row in ROWS[name](bench):
@@ -406,7 +367,7 @@ def main() -> None:
                 )
                 if arguments.output:
                     with arguments.output.open("a") as lines:
-                        lines.write(json.dumps(row.__dict__) + "\n")
+                        lines.write(json.dumps(asdict(row)) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+sys.path.insert(0, str(EXAMPLES))  # as python does for a script that is run
+
 SMALL = ("--folds", "2", "--image-size", "32", "--subset", "24", "--head-epochs", "1", "--tune-epochs", "1")
 
 
@@ -30,6 +32,31 @@ def test_drawn_chests_are_written_as_images(tmp_path: Path) -> None:
     names = sorted(path.name for path in (tmp_path / "chests").iterdir())
     assert len(names) == 5
     assert {name.split("_")[2] for name in names} == {"normal.png", "pneumonia.png"}
+
+
+def test_operations_are_two_a_weight_and_place() -> None:
+    import keras
+    from measuring import count_operations
+
+    image = keras.Input((8, 8, 3))
+    maps = keras.layers.Conv2D(5, 3, strides=2, padding="same")(image)
+    inner = keras.Model(image, keras.layers.Flatten()(keras.layers.BatchNormalization()(maps)))
+    model = keras.Model(image, keras.layers.Dense(7)(inner(image)))
+    assert count_operations(model) == 2 * (4 * 4 * 3 * 3 * 3 * 5) + 2 * (4 * 4 * 5 * 7)
+
+
+def test_memory_of_a_command_and_of_what_it_starts_is_seen() -> None:
+    from measuring import _WatchedMemory
+
+    hold = "held = bytearray(b'x') * {size}; import sys, time; {more}; time.sleep(3)"
+    child = hold.format(size=150_000_000, more="0")
+    more = f"import subprocess; subprocess.run([sys.executable, '-c', {child!r}])"
+    command = [sys.executable, "-c", hold.format(size=50_000_000, more=more)]
+    process = subprocess.Popen(command, text=True)
+    with _WatchedMemory(process) as memory:
+        process.wait()
+    assert 150e6 < memory.largest < 200e6
+    assert 200e6 < memory.together < 300e6
 
 
 @pytest.mark.slow
