@@ -19,10 +19,16 @@ from pneumocli.core.data import Dataset
 from pneumocli.core.figures import Figures
 from pneumocli.core.metrics import FIGURES, Metrics, compute_metrics, summarize_folds
 from pneumocli.core.progress import Progress
+from pneumocli.core.uncertainty import estimate_figures
 from pneumocli.report import live
 from pneumocli.report.live import show_progress
 from pneumocli.report.plots import plot_roc
-from pneumocli.report.tables import tabulate_audit, tabulate_figures, tabulate_predictions
+from pneumocli.report.tables import (
+    tabulate_audit,
+    tabulate_estimates,
+    tabulate_figures,
+    tabulate_predictions,
+)
 from pneumocli.report.terminal import SYNTHETIC_NOTE, open_stdout, print_json, say, warn_use
 
 LONG = "a-run-whose-name-goes-on-and-on-" * 4
@@ -64,6 +70,22 @@ def print_tables(
     for table in tables:
         open_stdout().print(table)
     return capsys.readouterr().out
+
+
+def test_estimates_are_whole_at_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    y_true = rng.integers(0, 2, 4708)
+    estimates = estimate_figures(y_true, np.clip(0.3 * y_true + 0.7 * rng.random(4708), 0, 1), resamples=50)
+    figures = make_ten_folds().model_copy(update={"estimates": {"pooled": estimates}})
+    text = print_tables([tabulate_estimates(figures, "pooled")], monkeypatch, capsys)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    for found in estimates.values():
+        assert f"{found.value:.4f}" in text
+        assert f"{found.low:.4f} to {found.high:.4f}" in text
+        assert found.of is None or f"{found.hits}/{found.of}" in text
 
 
 def join_lines(text: str) -> str:

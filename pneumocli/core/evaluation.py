@@ -17,6 +17,7 @@ from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.progress import Listener, ignore
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, stamp_time
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
+from pneumocli.core.uncertainty import estimate_figures
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ def evaluate_run(
         synthetic=dataset.synthetic or run.synthetic,
         models={name: compute_metrics(labels, row) for name, row in y_score.items()},
         best_single=best,
+        estimates={name: estimate_figures(labels, row) for name, row in y_score.items()},
     )
     write_figures(run.path, figures)
     return Evaluation(figures, labels, y_score, main=list(y_score)[-1])

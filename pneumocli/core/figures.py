@@ -11,6 +11,7 @@ from pneumocli import DISCLAIMER
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import write_json
 from pneumocli.core.metrics import Metrics
+from pneumocli.core.uncertainty import Estimate
 
 ENSEMBLE_NAME = "ensemble"
 POOLED_NAME = "pooled"
@@ -21,6 +22,7 @@ class Figures(BaseModel):
 
     `models` is by name: "fold 1" and so on, "ensemble", "pooled" (all folds' held-out parts
     together), or the single model's run. `folds` has mean and standard deviation over the folds.
+    `estimates` has the same models' figures with 95 % intervals, about the images that were scored.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +36,7 @@ class Figures(BaseModel):
     models: Mapping[str, Metrics]
     best_single: str | None = Field(None, description="the fold with the highest out-of-fold AUC")
     folds: dict[str, dict[str, float]] | None = None
+    estimates: Mapping[str, Mapping[str, Estimate]] | None = None
     disclaimer: str = DISCLAIMER
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,6 +22,15 @@ FIGURE_TITLES = {
     "specificity": "specificity",
 }
 
+ESTIMATE_TITLES = {
+    **FIGURE_TITLES,
+    "balanced_accuracy": "balanced accuracy",
+    "ppv": "PPV, right among called pneumonia",
+    "npv": "NPV, right among called normal",
+    "average_precision": "average precision",
+    "brier": "Brier score, lower is better",
+}
+
 
 def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> list[Table]:
     """Return a table of figures and one of confusion matrices, one model a row.
@@ -50,6 +59,24 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
             main.add_row(Text(shown), *(f"{figures.folds[figure][key]:.4f}" for figure in FIGURES))
     counts.caption = "T right, F wrong; N called normal, P pneumonia"
     return [main, counts]
+
+
+def tabulate_estimates(figures: Figures, name: str) -> Table:
+    """Return a table of one model's figures with their 95 % intervals and counts, one figure a row.
+
+    Raises:
+        KeyError: there are none of that model.
+    """
+    estimates = (figures.estimates or {})[name]
+    title = f"{name_source(figures)}: {figures.split.replace('_', '-')}, {name}, with 95 % intervals"
+    table = _start(title, ["", "figure", "95 % interval", "images"])
+    for figure, shown in ESTIMATE_TITLES.items():
+        found = estimates[figure]
+        value = "-" if found.value is None else f"{found.value:.4f}"
+        bounds = "-" if found.low is None else f"{found.low:.4f} to {found.high:.4f}"
+        table.add_row(shown, value, bounds, "" if found.of is None else f"{found.hits}/{found.of}")
+    table.caption = "Wilson for counts, DeLong for AUC, bootstrap for the rest; for these images only"
+    return table
 
 
 def name_source(figures: Figures) -> str:

@@ -1,0 +1,213 @@
+"""How sure each figure is: 95 % intervals, from `y_true` and `y_score` or from counts.
+
+Shares of images (sensitivity, accuracy, ...) have Wilson's interval, the AUC DeLong's, and what is
+neither (F1, average precision, ...) a stratified bootstrap's. All of them are about the images
+scored: another hospital's may lie outside.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pneumocli.core.metrics import call_labels, compute_metrics
+
+CONFIDENCE = 0.95
+Z = 1.959963984540054  # the normal distribution's quantile at (1 + CONFIDENCE) / 2
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The 95 % interval of a figure; NaN where there is nothing to count."""
+
+    low: float
+    high: float
+
+
+def bound_share(hits: int, n: int) -> Interval:
+    """Return the Wilson interval of `hits` among `n` images.
+
+    Wilson 1927, Journal of the American Statistical Association 22:209, without continuity correction.
+    """
+    from scipy.stats import binomtest
+
+    if n == 0:
+        return Interval(float("nan"), float("nan"))
+    found = binomtest(hits, n).proportion_ci(CONFIDENCE, "wilson")
+    return Interval(float(found.low), float(found.high))
+
+
+def compute_auc_covariance(
+    y_true: ArrayLike, y_scores: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the AUC of each of M models on the same images, and the covariance of these AUCs.
+
+    DeLong et al. 1988, Biometrics 44:837, by midranks as in Sun and Xu 2014, IEEE Signal Processing
+    Letters 21:1389.
+
+    Args:
+        y_true: (N,), 0 or 1; at least two images of each class.
+        y_scores: (M, N), one row a model.
+
+    Returns:
+        AUCs (M,) and covariance (M, M).
+
+    Raises:
+        ValueError: fewer than two images of a class.
+    """
+    from scipy.stats import rankdata
+
+    truth, scores = np.asarray(y_true).ravel(), np.atleast_2d(np.asarray(y_scores, dtype=np.float64))
+    positive, negative = scores[:, truth == 1], scores[:, truth == 0]
+    n_positive, n_negative = positive.shape[1], negative.shape[1]
+    if min(n_positive, n_negative) < 2:
+        raise ValueError(
+            "an AUC's variance needs two images of each class; "
+            f"received {n_negative} normal, {n_positive} pneumonia"
+        )
+    among_all = rankdata(np.concatenate([positive, negative], axis=1), axis=1)
+    # Of each image: the share of the other class's images that it stands right to.
+    positive_parts = (among_all[:, :n_positive] - rankdata(positive, axis=1)) / n_negative
+    negative_parts = 1 - (among_all[:, n_positive:] - rankdata(negative, axis=1)) / n_positive
+    covariance = np.cov(positive_parts) / n_positive + np.cov(negative_parts) / n_negative
+    return positive_parts.mean(axis=1), np.atleast_2d(covariance)
+
+
+def bound_auc(y_true: ArrayLike, y_score: ArrayLike) -> Interval:
+    """Return DeLong's interval of the AUC, taken on the logit scale so that it stays below 1.
+
+    For a perfect AUC the variance is zero, and the interval says nothing: it is (1, 1).
+    """
+    auc, covariance = compute_auc_covariance(y_true, y_score)
+    centre, variance = float(auc[0]), float(covariance[0, 0])
+    if not 0 < centre < 1:
+        return Interval(centre, centre)
+    logit = np.log(centre / (1 - centre))
+    half = Z * np.sqrt(variance) / (centre * (1 - centre))
+    return Interval(float(1 / (1 + np.exp(half - logit))), float(1 / (1 + np.exp(-half - logit))))
+
+
+def draw_resamples(y_true: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
+    """Return how often each image is drawn, (resamples, N): each class with replacement, its size kept."""
+    truth = np.asarray(y_true).ravel()
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros((resamples, len(truth)), np.int64)
+    for label in np.unique(truth):
+        rows = np.flatnonzero(truth == label)
+        drawn[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), resamples)
+    return drawn
+
+
+def bound_by_bootstrap(
+    compute: Callable[[NDArray[np.int64]], NDArray[np.float64]], drawn: NDArray[np.int64]
+) -> Interval:
+    """Return the percentile interval of a figure over resamples.
+
+    Efron 1979, Annals of Statistics 7:1.
+
+    Args:
+        compute: gives the figure (R,) of resamples (R, N), each a row of weights of the images.
+        drawn: made by `draw_resamples`.
+    """
+    values = compute(drawn)
+    low, high = np.nanquantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval; None where there is nothing, or too little, to count.
+
+    Attributes:
+        value: 0 to 1.
+        low, high: the interval.
+        hits, of: for a share of images, how many of how many; else None.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    hits: int | None = None
+    of: int | None = None
+
+
+def estimate_figures(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    threshold: float = 0.5,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Return the figures of one model's scores with their 95 % intervals.
+
+    They are roc_auc, average_precision, accuracy, balanced_accuracy, f1, sensitivity, specificity,
+    ppv and npv (the shares of right calls among those called pneumonia, and normal) and brier (the
+    mean squared difference of score and truth; Brier 1950, lower is better).
+
+    Args:
+        y_true: (N,), 0 or 1; both must occur.
+        y_score: (N,), 0 to 1.
+        threshold: called pneumonia where `y_score >= threshold`.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        ValueError: as for `compute_metrics`.
+    """
+    metrics = compute_metrics(y_true, y_score, threshold)
+    truth, score = np.asarray(y_true).ravel(), np.asarray(y_score, dtype=np.float64).ravel()
+    drawn = draw_resamples(truth, resamples, seed)
+    tn, fp, fn, tp = metrics.tn, metrics.fp, metrics.fn, metrics.tp
+
+    def estimate_share(hits: int, n: int) -> Estimate:
+        if n == 0:
+            return Estimate(hits=hits, of=n)
+        bounds = bound_share(hits, n)
+        return Estimate(hits / n, bounds.low, bounds.high, hits, n)
+
+    def estimate(compute: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> Estimate:
+        bounds = bound_by_bootstrap(compute, drawn)
+        return Estimate(float(compute(np.ones((1, len(truth)), np.int64))[0]), bounds.low, bounds.high)
+
+    is_called = call_labels(score, threshold) == 1
+    order = np.argsort(-score, kind="stable")
+    last_of_ties = np.flatnonzero(np.diff(score[order], append=-np.inf))
+
+    def compute_f1(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        called, hits = weights[:, is_called].sum(axis=1), weights[:, is_called & (truth == 1)].sum(axis=1)
+        return 2 * hits / (called + weights[:, truth == 1].sum(axis=1))
+
+    def compute_balanced_accuracy(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        rates = [
+            weights[:, (truth == label) & (is_called == label)].sum(axis=1)
+            / weights[:, truth == label].sum(axis=1)
+            for label in (0, 1)
+        ]
+        return np.mean(rates, axis=0)
+
+    def compute_average_precision(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        called = np.cumsum(weights[:, order], axis=1)[:, last_of_ties]
+        hits = np.cumsum(weights[:, order] * truth[order], axis=1)[:, last_of_ties]
+        # Before the first drawn image nothing is called, and nothing is added.
+        precision = hits / np.maximum(called, 1)
+        recall_steps = np.diff(hits, axis=1, prepend=0) / hits[:, -1:]
+        return (precision * recall_steps).sum(axis=1)
+
+    def compute_brier(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        return weights @ (score - truth) ** 2 / weights.sum(axis=1)
+
+    auc = bound_auc(truth, score) if min(tn + fp, fn + tp) > 1 else None
+    return {
+        "roc_auc": Estimate(metrics.roc_auc, auc and auc.low, auc and auc.high),
+        "average_precision": estimate(compute_average_precision),
+        "accuracy": estimate_share(tp + tn, len(truth)),
+        "balanced_accuracy": estimate(compute_balanced_accuracy),
+        "f1": estimate(compute_f1),
+        "sensitivity": estimate_share(tp, tp + fn),
+        "specificity": estimate_share(tn, tn + fp),
+        "ppv": estimate_share(tp, tp + fp),
+        "npv": estimate_share(tn, tn + fn),
+        "brier": estimate(compute_brier),
+    }
