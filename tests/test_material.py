@@ -461,14 +461,23 @@ def test_cache_without_room_is_said_in_one_line(prepare: Prepare, tmp_path: Path
     assert not list((tmp_path / "small").glob("*"))
 
 
-def test_cache_that_holds_one_bank_at_a_time_changes_no_byte(
-    prepare: Prepare, filled: Material, tmp_path: Path
+@pytest.mark.parametrize("precision", [Precision.FLOAT32, Precision.BFLOAT16])
+def test_run_whose_banks_do_not_fit_together_is_refused_before_the_work(
+    prepare: Prepare, computed: Counter, tmp_path: Path, precision: Precision
 ) -> None:
-    largest = read_all(filled.maps).nbytes
-    small = Cache(tmp_path / "small", limit=largest)
-    for _ in range(2):
-        assert_same_bytes(prepare(VIEWED, cache=small), filled)
-    assert sum(entry.bytes for entry in list_banks(small)) <= largest
+    # One driven out by the next would be gone for the next run, its room still held by this one.
+    exact = Cache(tmp_path / "exact", limit=10**9)
+    material = prepare(VIEWED, cache=exact, precision=precision)
+    needed = sum(entry.bytes for entry in list_banks(exact))
+    assert needed > 2 * read_all(material.maps).nbytes
+    computed.take()
+    with pytest.raises(PneumoError, match="--views"):
+        prepare(VIEWED, cache=Cache(tmp_path / "small", limit=needed - 1), precision=precision)
+    assert computed.take() == 0
+    assert not (tmp_path / "small").exists()
+    fitting = Cache(tmp_path / "fitting", limit=needed)
+    assert_same_bytes(prepare(VIEWED, cache=fitting, precision=precision), material)
+    assert len(list_banks(fitting)) == len(list_banks(exact))
 
 
 def test_stopped_work_goes_on_where_it_was(prepare: Prepare, filled: Material, computed: Counter) -> None:

@@ -136,17 +136,26 @@ def fill_bank(
     return np.load(data, mmap_mode="r", allow_pickle=False)
 
 
+def check_limit(cache: Cache, size: int) -> None:
+    """Check that the cache may take `size` bytes, whatever is in it now.
+
+    Raises:
+        PneumoError: it may not.
+    """
+    if size > cache.limit:
+        raise PneumoError(
+            f"the features need {size / 1e9:.1f} GB, the cache may take {cache.limit / 1e9:.1f} GB; "
+            "raise --cache-limit, use --no-cache, or train on a --subset or fewer --views"
+        )
+
+
 def make_room(cache: Cache, size: int) -> None:
     """Remove the banks used longest ago until `size` more bytes fit the cache's limit.
 
     Raises:
         PneumoError: they never do, or the disk has no room for them.
     """
-    advice = "raise --cache-limit, use --no-cache, or train on a --subset"
-    if size > cache.limit:
-        raise PneumoError(
-            f"the features need {size / 1e9:.1f} GB, the cache may take {cache.limit / 1e9:.1f} GB; {advice}"
-        )
+    check_limit(cache, size)
     cache.directory.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(cache)
     entries = sorted(list_banks(cache), key=lambda entry: entry.used)

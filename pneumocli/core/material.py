@@ -1,6 +1,7 @@
 """What all training on one data set shares: the frozen layers' outputs, computed once."""
 
 import hashlib
+import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 
 from pneumocli.core.augment import ViewSource
 from pneumocli.core.backend import has_gpu
-from pneumocli.core.bank import Cache
+from pneumocli.core.bank import Cache, check_limit
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset, find_originals
 from pneumocli.core.errors import DataError
-from pneumocli.core.features import compute_features
+from pneumocli.core.features import STORED_AS, compute_features
 from pneumocli.core.hardware import read_processor
 from pneumocli.core.inference import Rows
 from pneumocli.core.model import (
@@ -111,6 +112,9 @@ def prepare_material(
         )
     parts = build_parts(dataset.pixels, config, weights, backbone_builder=backbone_builder)
     frozen = _describe_trunk(parts, dataset.pixels, config)
+    if cache is not None:
+        # Before the work: banks of one run that do not fit together would drive each other out.
+        check_limit(cache, _count_bytes(parts, dataset, config, precision))
 
     def pass_once(
         name: str, images: NDArray[np.uint8], source: Rows, key: dict[str, Any], parts: Parts, used: Precision
@@ -176,6 +180,14 @@ def prepare_material(
         stopping_rows=stopping_rows,
         backbone_builder=backbone_builder,
     )
+
+
+def _count_bytes(parts: Parts, dataset: Dataset, config: TrainConfig, precision: Precision) -> int:
+    """Return the bytes of all the features of a run."""
+    numbers = math.prod(parts.trunk.output_shape[1:]) + math.prod(parts.tail.output_shape[1:])
+    plain = (len(dataset.train) + len(dataset.val)) * np.dtype(np.float32).itemsize
+    views = config.views * len(dataset.train) * np.dtype(STORED_AS[precision]).itemsize
+    return numbers * (plain + views)
 
 
 def _describe_trunk(parts: Parts, pixels: int, config: TrainConfig) -> dict[str, Any]:
