@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from pneumocli import DISCLAIMER, __version__
+from pneumocli.commands.compare import compare
 from pneumocli.commands.cv import cv
 from pneumocli.commands.doctor import doctor
 from pneumocli.commands.ensemble import ensemble
@@ -70,7 +71,7 @@ def _options(
     pass
 
 
-for command in (fetch, train, cv, evaluate, ensemble, predict, doctor):
+for command in (fetch, train, cv, evaluate, ensemble, predict, compare, doctor):
     app.command()(command)
 
 

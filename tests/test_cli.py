@@ -92,7 +92,7 @@ def test_help_names_every_option(name: str, columns: str, monkeypatch: pytest.Mo
 def test_help_names_every_command_and_what_the_tool_is_not_for() -> None:
     text = succeed("--help").stdout
     assert DISCLAIMER in text
-    for name in ("fetch", "train", "cv", "evaluate", "ensemble", "predict"):
+    for name in ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "compare"):
         assert re.search(rf"│ {name} ", text)
 
 
@@ -323,6 +323,34 @@ def test_evaluate_draws_the_curves_of_folds(cv_copy: Run) -> None:
     picture = cv_copy.path / "roc_test.png"
     assert is_picture(picture)
     assert str(picture) in result.stderr
+
+
+def test_evaluate_says_how_sure_the_ensembles_figures_are(cv_copy: Run) -> None:
+    estimates = read_scored(cv_copy)["estimates"]["ensemble"]
+    shown = succeed("evaluate", cv_copy.path, "--data", "synthetic").stdout
+    assert "ensemble, with 95 % intervals" in shown
+    for name in ("roc_auc", "sensitivity", "f1", "brier"):
+        found = estimates[name]
+        assert f"{found['value']:.4f}   {found['low']:.4f} to {found['high']:.4f}" in shown
+
+
+def read_scored(run_folder: Run) -> Any:
+    return json.loads(succeed("evaluate", run_folder.path, "--data", "synthetic", "--format", "json").stdout)
+
+
+def test_compare_two_runs_on_the_same_images(cv_copy: Run, train_copy: Run) -> None:
+    unscored = run("compare", cv_copy.path, train_copy.path)
+    assert unscored.exit_code == 1
+    assert f"pneumocli evaluate {cv_copy.path} --split test" in unscored.stderr
+    joined, single = read_scored(cv_copy), read_scored(train_copy)
+    result = succeed("compare", cv_copy.path, train_copy.path, "--format", "json")
+    found = json.loads(result.stdout)
+    auc = found["differences"]["roc_auc"]
+    assert auc["first"] == pytest.approx(joined["models"]["ensemble"]["roc_auc"])
+    assert auc["second"] == pytest.approx(single["models"][train_copy.name]["roc_auc"])
+    assert found["disclaimer"] == DISCLAIMER
+    assert SYNTHETIC_NOTE in result.stderr
+    assert f"A: {cv_copy.name}" in succeed("compare", cv_copy.path, train_copy.path).stdout
 
 
 def test_evaluate_draws_the_curve_of_a_single_model(train_copy: Run) -> None:

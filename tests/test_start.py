@@ -10,7 +10,7 @@ import pytest
 from pneumocli import DISCLAIMER, __version__
 
 HEAVY = ("keras", "tensorflow", "jax", "sklearn", "scipy", "matplotlib", "numpy", "PIL", "pooch", "joblib")
-COMMANDS = ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "doctor")
+COMMANDS = ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "compare", "doctor")
 
 WATCHED = """
 import sys

@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pneumocli.core.uncertainty import (
-    Interval,
-    Z,
-    bound_auc,
-    bound_by_bootstrap,
-    bound_share,
-    compute_auc_covariance,
-    draw_resamples,
-    estimate_figures,
-)
+from pneumocli.core.resampling import Interval, bound_values, draw_resamples
+from pneumocli.core.uncertainty import Z, bound_auc, bound_share, compute_auc_covariance, estimate_figures
 
 
 def draw_scores(
@@ -109,7 +101,7 @@ def test_bootstrap_agrees_with_scipys() -> None:
     rng = np.random.default_rng(4)
     values = rng.exponential(size=200)
     drawn = draw_resamples(np.zeros(200, int), 4000)
-    ours = bound_by_bootstrap(lambda weights: weights @ values / weights.sum(axis=1), drawn)
+    ours = bound_values(drawn @ values / drawn.sum(axis=1))
     theirs = bootstrap((values,), np.mean, n_resamples=4000, method="percentile", rng=rng).confidence_interval
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
 

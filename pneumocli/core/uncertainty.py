@@ -5,25 +5,22 @@ neither (F1, average precision, ...) a stratified bootstrap's. All of them are a
 scored: another hospital's may lie outside.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pneumocli.core.metrics import call_labels, compute_metrics
+from pneumocli.core.metrics import compute_metrics
+from pneumocli.core.resampling import (
+    CONFIDENCE,
+    RESAMPLES,
+    Interval,
+    bound_values,
+    draw_resamples,
+    weigh_figures,
+)
 
-CONFIDENCE = 0.95
 Z = 1.959963984540054  # the normal distribution's quantile at (1 + CONFIDENCE) / 2
-RESAMPLES = 2000
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The 95 % interval of a figure; NaN where there is nothing to count."""
-
-    low: float
-    high: float
 
 
 def bound_share(hits: int, n: int) -> Interval:
@@ -89,33 +86,6 @@ def bound_auc(y_true: ArrayLike, y_score: ArrayLike) -> Interval:
     return Interval(float(1 / (1 + np.exp(half - logit))), float(1 / (1 + np.exp(-half - logit))))
 
 
-def draw_resamples(y_true: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
-    """Return how often each image is drawn, (resamples, N): each class with replacement, its size kept."""
-    truth = np.asarray(y_true).ravel()
-    rng = np.random.default_rng(seed)
-    drawn = np.zeros((resamples, len(truth)), np.int64)
-    for label in np.unique(truth):
-        rows = np.flatnonzero(truth == label)
-        drawn[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), resamples)
-    return drawn
-
-
-def bound_by_bootstrap(
-    compute: Callable[[NDArray[np.int64]], NDArray[np.float64]], drawn: NDArray[np.int64]
-) -> Interval:
-    """Return the percentile interval of a figure over resamples.
-
-    Efron 1979, Annals of Statistics 7:1.
-
-    Args:
-        compute: gives the figure (R,) of resamples (R, N), each a row of weights of the images.
-        drawn: made by `draw_resamples`.
-    """
-    values = compute(drawn)
-    low, high = np.nanquantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return Interval(float(low), float(high))
-
-
 @dataclass(frozen=True)
 class Estimate:
     """A figure with its 95 % interval; None where there is nothing, or too little, to count.
@@ -159,6 +129,7 @@ def estimate_figures(
     metrics = compute_metrics(y_true, y_score, threshold)
     truth, score = np.asarray(y_true).ravel(), np.asarray(y_score, dtype=np.float64).ravel()
     drawn = draw_resamples(truth, resamples, seed)
+    weighted = weigh_figures(truth, score, threshold)
     tn, fp, fn, tp = metrics.tn, metrics.fp, metrics.fn, metrics.tp
 
     def estimate_share(hits: int, n: int) -> Estimate:
@@ -167,47 +138,24 @@ def estimate_figures(
         bounds = bound_share(hits, n)
         return Estimate(hits / n, bounds.low, bounds.high, hits, n)
 
-    def estimate(compute: Callable[[NDArray[np.int64]], NDArray[np.float64]]) -> Estimate:
-        bounds = bound_by_bootstrap(compute, drawn)
+    def estimate(name: str) -> Estimate:
+        compute = weighted[name]
+        bounds = bound_values(compute(drawn))
         return Estimate(float(compute(np.ones((1, len(truth)), np.int64))[0]), bounds.low, bounds.high)
 
-    is_called = call_labels(score, threshold) == 1
-    order = np.argsort(-score, kind="stable")
-    last_of_ties = np.flatnonzero(np.diff(score[order], append=-np.inf))
-
-    def compute_f1(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        called, hits = weights[:, is_called].sum(axis=1), weights[:, is_called & (truth == 1)].sum(axis=1)
-        return 2 * hits / (called + weights[:, truth == 1].sum(axis=1))
-
-    def compute_balanced_accuracy(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        rates = [
-            weights[:, (truth == label) & (is_called == label)].sum(axis=1)
-            / weights[:, truth == label].sum(axis=1)
-            for label in (0, 1)
-        ]
-        return np.mean(rates, axis=0)
-
-    def compute_average_precision(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        called = np.cumsum(weights[:, order], axis=1)[:, last_of_ties]
-        hits = np.cumsum(weights[:, order] * truth[order], axis=1)[:, last_of_ties]
-        # Before the first drawn image nothing is called, and nothing is added.
-        precision = hits / np.maximum(called, 1)
-        recall_steps = np.diff(hits, axis=1, prepend=0) / hits[:, -1:]
-        return (precision * recall_steps).sum(axis=1)
-
-    def compute_brier(weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        return weights @ (score - truth) ** 2 / weights.sum(axis=1)
-
-    auc = bound_auc(truth, score) if min(tn + fp, fn + tp) > 1 else None
+    auc = Estimate(metrics.roc_auc)
+    if min(tn + fp, fn + tp) > 1:
+        bounds = bound_auc(truth, score)
+        auc = Estimate(metrics.roc_auc, bounds.low, bounds.high)
     return {
-        "roc_auc": Estimate(metrics.roc_auc, auc and auc.low, auc and auc.high),
-        "average_precision": estimate(compute_average_precision),
+        "roc_auc": auc,
+        "average_precision": estimate("average_precision"),
         "accuracy": estimate_share(tp + tn, len(truth)),
-        "balanced_accuracy": estimate(compute_balanced_accuracy),
-        "f1": estimate(compute_f1),
+        "balanced_accuracy": estimate("balanced_accuracy"),
+        "f1": estimate("f1"),
         "sensitivity": estimate_share(tp, tp + fn),
         "specificity": estimate_share(tn, tn + fp),
         "ppv": estimate_share(tp, tp + fp),
         "npv": estimate_share(tn, tn + fn),
-        "brier": estimate(compute_brier),
+        "brier": estimate("brier"),
     }

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pneumocli.core.audit import Audit
+from pneumocli.core.comparison import Comparison
 from pneumocli.core.data import SPLIT_NAMES
 from pneumocli.core.examination import Examination
 from pneumocli.core.figures import Figures
@@ -76,6 +77,24 @@ def tabulate_estimates(figures: Figures, name: str) -> Table:
         bounds = "-" if found.low is None else f"{found.low:.4f} to {found.high:.4f}"
         table.add_row(shown, value, bounds, "" if found.of is None else f"{found.hits}/{found.of}")
     table.caption = "Wilson for counts, DeLong for AUC, bootstrap for the rest; for these images only"
+    return table
+
+
+def tabulate_comparison(found: Comparison) -> Table:
+    """Return a table of two runs' figures and their difference, one figure a row."""
+    mark = "SYNTHETIC " if found.synthetic else ""
+    title = f"{mark}A: {found.first}, B: {found.second}; {found.split}, {found.n} images of {found.data}"
+    table = _start(title, ["", "A", "B", "B - A", "95 % interval", "p"])
+    for figure, difference in found.differences.items():
+        table.add_row(
+            ESTIMATE_TITLES[figure].partition(",")[0],
+            f"{difference.first:.4f}",
+            f"{difference.second:.4f}",
+            f"{difference.second - difference.first:+.4f}",
+            f"{difference.low:+.4f} to {difference.high:+.4f}",
+            "" if difference.p_value is None else f"{difference.p_value:.2g}",
+        )
+    table.caption = "p: DeLong for AUC, exact McNemar for accuracy; intervals of the rest: paired bootstrap"
     return table
 
 

@@ -1,0 +1,32 @@
+"""`pneumocli compare`: two runs on the same images, paired."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pneumocli.commands.options import Format, OutputFormat, Runs, Split, SplitName
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run folder or its name.", metavar="RUN_A")],
+    second: Annotated[Path, typer.Argument(help="Another one.", metavar="RUN_B")],
+    split: Split = SplitName.TEST,
+    runs: Runs = Path("runs"),
+    output_format: OutputFormat = Format.TABLE,
+) -> None:
+    """Compare two runs that were scored on the same images: is the difference more than chance?
+
+    For a cross-validation its ensemble is compared. Both must have been scored by `evaluate`.
+    """
+    from pneumocli.core.comparison import compare_runs
+    from pneumocli.core.runs import find_run
+    from pneumocli.report.tables import tabulate_comparison
+    from pneumocli.report.terminal import open_stdout, print_json, warn_use
+
+    found = compare_runs(find_run(runs, first), find_run(runs, second), split.value)
+    if output_format is Format.JSON:
+        print_json(found.to_dict())
+    else:
+        open_stdout().print(tabulate_comparison(found))
+    warn_use(found.synthetic)

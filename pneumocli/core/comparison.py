@@ -1,0 +1,164 @@
+"""Two models on the same images: is the difference more than chance among these images?"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pneumocli import DISCLAIMER
+from pneumocli.core.errors import RunError
+from pneumocli.core.figures import Figures, read_figures
+from pneumocli.core.metrics import call_labels
+from pneumocli.core.resampling import RESAMPLES, bound_values, draw_resamples, weigh_figures
+from pneumocli.core.runs import Run
+from pneumocli.core.scores import Scores, read_scores
+from pneumocli.core.uncertainty import Z, compute_auc_covariance
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of two models.
+
+    Attributes:
+        first, second: the figure of each, 0 to 1.
+        low, high: 95 % interval of second - first.
+        p_value: of no difference; None where only the interval is computed.
+    """
+
+    first: float
+    second: float
+    low: float
+    high: float
+    p_value: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs' models on the same split: for a cross-validation its ensemble.
+
+    Attributes:
+        first, second: the runs' names.
+        n: number of images.
+        synthetic: drawn images had a part in one of them.
+        differences: by figure.
+    """
+
+    first: str
+    second: str
+    split: str
+    data: str
+    n: int
+    synthetic: bool
+    differences: Mapping[str, Difference]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data, ready for JSON."""
+        return {"schema_version": 1, **asdict(self), "disclaimer": DISCLAIMER}
+
+
+def compare_runs(first: Run, second: Run, split: str) -> Comparison:
+    """Compare what two runs' models have scored, each at its own threshold.
+
+    Raises:
+        RunError: one has not been scored on the split, or they have scored other images.
+    """
+    (figures, scores), (other_figures, other_scores) = (_read_scored(run, split) for run in (first, second))
+    if figures.data_digest != other_figures.data_digest or (scores.index != other_scores.index).any():
+        raise RunError(
+            f"{first.path} and {second.path} have scored other {split} images ({figures.data}, "
+            f"{other_figures.data}); score both on the same: pneumocli evaluate RUN --data FILE"
+        )
+    thresholds = tuple(list(each.models.values())[-1].threshold for each in (figures, other_figures))
+    return Comparison(
+        first=first.name,
+        second=second.name,
+        split=split,
+        data=figures.data,
+        n=len(scores.y_true),
+        synthetic=figures.synthetic or other_figures.synthetic,
+        differences=compare_scores(
+            scores.y_true, scores.y_score, other_scores.y_score, (thresholds[0], thresholds[1])
+        ),
+    )
+
+
+def _read_scored(run: Run, split: str) -> tuple[Figures, Scores]:
+    if not (run.path / f"metrics_{split}.json").is_file():
+        raise RunError(
+            f"{run.path} has not been scored on {split}; first: pneumocli evaluate {run.path} --split {split}"
+        )
+    return read_figures(run.path, split), read_scores(run.path, split)
+
+
+def compare_scores(
+    y_true: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    thresholds: tuple[float, float] = (0.5, 0.5),
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Difference]:
+    """Compare two models' scores of the same images, figure by figure, paired.
+
+    AUC by DeLong et al. 1988 (Biometrics 44:837); accuracy by the exact test of McNemar 1947
+    (Psychometrika 12:153) with a bootstrap interval; the rest by a paired stratified bootstrap.
+
+    Args:
+        y_true: (N,), 0 or 1; at least two images of each class.
+        first, second: (N,), 0 to 1, in the order of `y_true`.
+        thresholds: of the first and of the second model.
+        resamples, seed: of the bootstrap.
+
+    Raises:
+        ValueError: the lengths differ, or there are fewer than two images of a class.
+    """
+    truth = np.asarray(y_true).ravel()
+    scores = [np.asarray(row, dtype=np.float64).ravel() for row in (first, second)]
+    if any(row.shape != truth.shape for row in scores):
+        raise ValueError(
+            f"both models must score {len(truth)} images; "
+            f"received {len(scores[0])} and {len(scores[1])} scores"
+        )
+    drawn = draw_resamples(truth, resamples, seed)
+    once = np.ones((1, len(truth)), np.int64)
+    ours, theirs = (
+        weigh_figures(truth, row, threshold) for row, threshold in zip(scores, thresholds, strict=True)
+    )
+    found = {"roc_auc": _compare_auc(truth, np.stack(scores))}
+    for name in ours:
+        bounds = bound_values(theirs[name](drawn) - ours[name](drawn))
+        found[name] = Difference(
+            float(ours[name](once)[0]),
+            float(theirs[name](once)[0]),
+            bounds.low,
+            bounds.high,
+            _test_mcnemar(truth, scores, thresholds) if name == "accuracy" else None,
+        )
+    return found
+
+
+def _compare_auc(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> Difference:
+    from scipy.stats import norm
+
+    auc, covariance = compute_auc_covariance(truth, scores)
+    difference = float(auc[1] - auc[0])
+    # Rounding may leave a variance of zero a little below it.
+    error = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0)))
+    errors_away = abs(difference) / error if error else np.inf if difference else 0.0
+    p_value = float(2 * norm.sf(errors_away))
+    return Difference(float(auc[0]), float(auc[1]), difference - Z * error, difference + Z * error, p_value)
+
+
+def _test_mcnemar(
+    truth: NDArray[np.int64], scores: list[NDArray[np.float64]], thresholds: tuple[float, float]
+) -> float:
+    from scipy.stats import binomtest
+
+    is_right = [
+        call_labels(row, threshold) == truth for row, threshold in zip(scores, thresholds, strict=True)
+    ]
+    only_one = int(np.sum(is_right[0] != is_right[1]))
+    return float(binomtest(int(np.sum(is_right[0] & ~is_right[1])), only_one).pvalue) if only_one else 1.0

@@ -1,0 +1,97 @@
+"""The bootstrap: images drawn anew, each class with its size, and figures of all draws at once.
+
+A draw is kept as how often each image was drawn, so that a figure of 2,000 draws is a few sums.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pneumocli.core.metrics import call_labels
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+
+Weigh = Callable[[NDArray[np.int64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The 95 % interval of a figure; NaN where there is nothing to count."""
+
+    low: float
+    high: float
+
+
+def draw_resamples(y_true: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
+    """Return how often each image is drawn, (resamples, N): each class with replacement, its size kept."""
+    truth = np.asarray(y_true).ravel()
+    rng = np.random.default_rng(seed)
+    drawn = np.zeros((resamples, len(truth)), np.int64)
+    for label in np.unique(truth):
+        rows = np.flatnonzero(truth == label)
+        drawn[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), resamples)
+    return drawn
+
+
+def bound_values(values: NDArray[np.float64]) -> Interval:
+    """Return the percentile interval of a figure's values (R,) over resamples.
+
+    Efron 1979, Annals of Statistics 7:1.
+    """
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(low), float(high))
+
+
+def weigh_figures(y_true: ArrayLike, y_score: ArrayLike, threshold: float = 0.5) -> dict[str, Weigh]:
+    """Return functions that give a figure (R,) for each row of weights (R, N) of the images.
+
+    They are accuracy, balanced_accuracy, f1, sensitivity, specificity, average_precision and brier
+    (the mean squared difference of score and truth; Brier 1950, lower is better).
+
+    Args:
+        y_true: (N,), 0 or 1; both must occur, and in every row with a weight.
+        y_score: (N,), 0 to 1.
+        threshold: called pneumonia where `y_score >= threshold`.
+    """
+    truth, score = np.asarray(y_true).ravel(), np.asarray(y_score, dtype=np.float64).ravel()
+    is_called = call_labels(score, threshold) == 1
+    order = np.argsort(-score, kind="stable")
+    last_of_ties = np.flatnonzero(np.diff(score[order], append=-np.inf))
+
+    def compute_f1(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        called, hits = weights[:, is_called].sum(axis=1), weights[:, is_called & (truth == 1)].sum(axis=1)
+        return 2 * hits / (called + weights[:, truth == 1].sum(axis=1))
+
+    def compute_rate(weights: NDArray[np.int64], label: int) -> NDArray[np.float64]:
+        right = weights[:, (truth == label) & (is_called == label)].sum(axis=1)
+        return right / weights[:, truth == label].sum(axis=1)
+
+    def compute_balanced_accuracy(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        return (compute_rate(weights, 0) + compute_rate(weights, 1)) / 2
+
+    def compute_accuracy(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        return weights[:, is_called == truth].sum(axis=1) / weights.sum(axis=1)
+
+    def compute_average_precision(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        called = np.cumsum(weights[:, order], axis=1)[:, last_of_ties]
+        hits = np.cumsum(weights[:, order] * truth[order], axis=1)[:, last_of_ties]
+        # Before the first drawn image nothing is called, and nothing is added.
+        precision = hits / np.maximum(called, 1)
+        recall_steps = np.diff(hits, axis=1, prepend=0) / hits[:, -1:]
+        return (precision * recall_steps).sum(axis=1)
+
+    def compute_brier(weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        return weights @ (score - truth) ** 2 / weights.sum(axis=1)
+
+    return {
+        "accuracy": compute_accuracy,
+        "balanced_accuracy": compute_balanced_accuracy,
+        "f1": compute_f1,
+        "sensitivity": lambda weights: compute_rate(weights, 1),
+        "specificity": lambda weights: compute_rate(weights, 0),
+        "average_precision": compute_average_precision,
+        "brier": compute_brier,
+    }
