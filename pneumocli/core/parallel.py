@@ -1,5 +1,6 @@
 """Folds side by side: tasks in processes of their own, the cores divided among them."""
 
+import os
 import pickle
 import secrets
 import threading
@@ -38,6 +39,8 @@ def run_side_by_side(
     from joblib import Parallel, delayed
     from joblib.externals.loky import get_reusable_executor
 
+    # Processes that are ended by Ctrl-C leave semaphores, and joblib's watcher of them speaks to programmers.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     jobs = min(jobs, len(tasks))
     threads = max(1, count_cores() // jobs)
     with _hearing(listen) as (address, key):
