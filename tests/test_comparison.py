@@ -95,10 +95,10 @@ Score = Callable[..., Run]
 def score(tmp_path: Path) -> Score:
     """Make a run that has scored 80 test images."""
 
-    def call(name: str, row: int, digest: str = "a" * 64, threshold: float = 0.5) -> Run:
+    def call(name: str, row: int, digest: str = "a" * 64, threshold: float = 0.5, n: int = 80) -> Run:
         run = make_run(tmp_path, "train", name)
-        y_true, scores = draw_models()
-        write_scores(run.path, "test", Scores(np.arange(80), y_true, scores[row].astype(np.float32)), "file")
+        y_true, scores = draw_models(n=n)
+        write_scores(run.path, "test", Scores(np.arange(n), y_true, scores[row].astype(np.float32)), "file")
         metrics = compute_metrics(y_true, scores[row], threshold)
         write_figures(
             run.path,
@@ -128,6 +128,11 @@ def test_runs_are_compared_at_their_own_thresholds(score: Score) -> None:
 def test_runs_that_scored_other_images_are_refused(score: Score) -> None:
     with pytest.raises(RunError, match="other test images"):
         compare_runs(score("one", 0), score("two", 1, digest="b" * 64), "test")
+
+
+def test_single_image_of_a_class_is_too_few(score: Score) -> None:
+    with pytest.raises(RunError, match="too few to compare"):
+        compare_runs(score("one", 0, n=3), score("two", 1, n=3), "test")
 
 
 def test_run_that_was_not_scored_is_told_how(score: Score, tmp_path: Path) -> None:

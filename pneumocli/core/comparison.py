@@ -62,13 +62,19 @@ def compare_runs(first: Run, second: Run, split: str) -> Comparison:
     """Compare what two runs' models have scored, each at its own threshold.
 
     Raises:
-        RunError: one has not been scored on the split, or they have scored other images.
+        RunError: one has not been scored on the split, they have scored other images, or fewer than
+            two of a class.
     """
     (figures, scores), (other_figures, other_scores) = (_read_scored(run, split) for run in (first, second))
     if figures.data_digest != other_figures.data_digest or (scores.index != other_scores.index).any():
         raise RunError(
             f"{first.path} and {second.path} have scored other {split} images ({figures.data}, "
             f"{other_figures.data}); score both on the same: pneumocli evaluate RUN --data FILE"
+        )
+    if min(np.bincount(scores.y_true, minlength=2)) < 2:
+        raise RunError(
+            f"{figures.data}: {split} has a single image of a class, too few to compare {first.path} and "
+            f"{second.path}; score both on more images"
         )
     thresholds = tuple(list(each.models.values())[-1].threshold for each in (figures, other_figures))
     return Comparison(

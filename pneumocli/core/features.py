@@ -128,8 +128,9 @@ class FeatureBatches(keras.utils.PyDataset):
             batch_size: rows a batch; the last may be smaller.
             draw_generator: gives the generator that shuffles an epoch; None keeps the order.
         """
-        # With one worker Keras lets tf.data fetch ahead, whose threads take the cores from the network:
-        # 16 ms an image and step on 2 cores, where threads of its own take 9.
+        # With one worker Keras lets tf.data fetch ahead, whose threads take cores from the network: single
+        # epochs on 640 images (last 40 layers, 224 px, bfloat16, 2 cores) took 16 ms an image, with two
+        # workers 9.5; a whole cross-validation gains a few percent.
         super().__init__(workers=2, max_queue_size=4)
         self._views = views
         self._rows = rows

@@ -48,7 +48,8 @@ def choose_precision(precision: Precision, has_gpu: bool) -> Precision:
 def choose_jobs(folds: int, deterministic: bool, has_gpu: bool) -> int:
     """Return how many folds to train side by side.
 
-    On two cores one fold on both is as fast as three on a thread each, in a fifth of the memory.
+    On two cores one fold on both is about as fast as three on a thread each (1 to 1.04, ResNet-50 at
+    224 px), in 1.9 GB of own memory instead of 5.1 GB.
     A deterministic fold has one thread, so that there the folds themselves divide the cores: as many
     as there are cores, and one more where that leaves none behind. A GPU is not divided.
     """
