@@ -168,7 +168,7 @@ def row_memory(bench: Bench) -> list[Row]:
     from PIL import Image
 
     small = ("--image-size", "64", "--subset", "64", "--head-epochs", "1", "--tune-epochs", "0")
-    bench.run("train", "--name", "small", *small, cache="small")
+    bench.run("train", "--recipe", "original", "--name", "small", *small, cache="small")
     rng = np.random.default_rng(0)
     timed = {}
     for files in (1000, 10_000):
@@ -291,10 +291,11 @@ def row_folds(bench: Bench) -> list[Row]:
     """How the cost grows with the folds, on features that are kept."""
     rows = []
     few = ("--head-epochs", "3", "--tune-epochs", "1", "--subset", "960")
+    few = ("--recipe", "original", "--no-early-stopping", *few)
     bench.run("train", *few, cache="folds")
     for folds in (1, 3, 5, 10):
         command = ("train",) if folds == 1 else ("cv", "--folds", str(folds))
-        timed = bench.run(*command, "--no-early-stopping", *few, cache="folds")
+        timed = bench.run(*command, *few, cache="folds")
         trained = 960 * max(folds - 1, 1)
         rows.append(
             Row(

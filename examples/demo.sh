@@ -8,7 +8,7 @@ export PNEUMOCLI_RUNS="$directory/runs" PNEUMOCLI_CACHE="$directory/cache"
 
 echo "== cross-validate, 3 folds"
 # Random weights learn slowly: more and smaller steps than with pretrained ones.
-pneumocli cv --folds 3 --data synthetic --weights none --image-size 96 --batch-size 16 \
+pneumocli cv --folds 3 --recipe original --data synthetic --weights none --image-size 96 --batch-size 16 \
     --head-epochs 60 --head-learning-rate 0.0003 --head-patience 20 --tune-epochs 2
 echo "== the folds as one model file, beside its members"
 pneumocli ensemble

@@ -70,7 +70,16 @@ class Bench:
     def cross_validate(self, *words: str, cache: str = "cache", images: int | None = None) -> Timed:
         """Run the recipe "original", all its epochs, from an empty cache unless the cache's name is old."""
         return self.run(
-            *("cv", "--folds", str(FOLDS), "--no-early-stopping", "--subset", str(images or self.images)),
+            *(
+                "cv",
+                "--folds",
+                str(FOLDS),
+                "--recipe",
+                "original",
+                "--no-early-stopping",
+                "--subset",
+                str(images or self.images),
+            ),
             *words,
             cache=cache,
         )

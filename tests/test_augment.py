@@ -103,6 +103,33 @@ def test_brightness_and_contrast_follow_their_formula(
     np.testing.assert_allclose(ours, expected, rtol=0, atol=2e-3)
 
 
+def test_rotation_turns_about_the_middle(images: Images) -> None:
+    turned = render(images[2], replace(WHOLE, rotation=90.0))
+    np.testing.assert_allclose(turned, render(np.rot90(images[2]), WHOLE), rtol=0, atol=1e-2)
+    spot = np.zeros((28, 28), np.uint8)
+    spot[4:7, 13:15] = 200
+    # A spot above the middle goes left where the image is turned anticlockwise.
+    rows, columns = np.nonzero(render(spot, replace(WHOLE, rotation=30.0)) > 50)
+    assert columns.mean() < 12
+    assert rows.mean() < 12
+
+
+def test_what_a_rotation_brings_in_goes_on_from_the_edge() -> None:
+    bright = np.full((28, 28), 180, np.uint8)
+    np.testing.assert_allclose(render(bright, replace(WHOLE, rotation=33.0)), 180, rtol=0, atol=1e-2)
+
+
+def test_noise_has_the_size_it_says_and_is_drawn_by_its_seed() -> None:
+    grey = np.full((28, 28), 128, np.uint8)
+    one, again, other = (
+        render(grey, replace(WHOLE, noise=0.05, noise_seed=seed), 28) - 128 for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).mean() > 0.99
+    assert one.std() == pytest.approx(0.05 * 255, rel=0.1)
+    assert abs(one.mean()) < 2
+
+
 def test_images_of_one_call_do_not_share_their_mean(images: Images) -> None:
     view = replace(WHOLE, contrast=0.5)
     dark = (images[:2] // [[[8]], [[1]]]).astype(np.uint8)
@@ -178,6 +205,9 @@ def test_draws_are_the_same_in_every_version() -> None:
             "flip": True,
             "brightness": -0.1640094248,
             "contrast": 0.9636605228,
+            "rotation": 0.0,
+            "noise": 0.0,
+            "noise_seed": 0,
         },
         abs=1e-9,
     )
@@ -230,6 +260,8 @@ SINGLE: dict[str, Callable[[View], bool]] = {
     "flip": lambda view: view.flip,
     "brightness": lambda view: view.brightness != 0,
     "contrast": lambda view: view.contrast != 1,
+    "rotation": lambda view: view.rotation != 0,
+    "noise": lambda view: view.noise > 0,
 }
 
 
@@ -241,7 +273,15 @@ def test_each_setting_does_what_it_says_and_nothing_else(setting: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"crop_area": 0.9}, {"flip": True}, {"brightness": 0.1}, {"contrast": 0.1}]
+    "changes",
+    [
+        {"crop_area": 0.9},
+        {"flip": True},
+        {"brightness": 0.1},
+        {"contrast": 0.1},
+        {"rotation": 5.0},
+        {"noise": 0.01},
+    ],
 )
 def test_augmentation_without_views_is_refused_in_one_line(changes: dict[str, Any]) -> None:
     with pytest.raises(PneumoError, match="views") as caught:
@@ -262,6 +302,8 @@ def test_augmentation_without_views_is_refused_in_one_line(changes: dict[str, An
         ("brightness", 1.1),
         ("contrast", 1.0),
         ("contrast", -0.1),
+        ("rotation", 181.0),
+        ("noise", -0.1),
         ("flip", "perhaps"),
     ],
 )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pneumocli.core.backend import load_backend
 from pneumocli.core.bank import Cache
-from pneumocli.core.config import Precision, TrainConfig
+from pneumocli.core.config import Precision, Schedule, TrainConfig
 from pneumocli.core.data import Dataset, Split, make_folds
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.features import FeatureBatches
@@ -334,6 +334,44 @@ def test_a_second_phase_without_a_finite_loss_is_not_kept(material: Material, tm
     assert (kept["phase"], kept["epoch"]) == ("tune", 0)
     check_sound(replace(trained, history=[]))
     write_json(tmp_path / "history.json", trained.history)
+
+
+def watch_optimizers(
+    material: Material, monkeypatch: pytest.MonkeyPatch, **changes: object
+) -> list[keras.optimizers.Optimizer]:
+    """Train with other settings and return each phase's optimizer, as it is at the end."""
+    seen: list[keras.optimizers.Optimizer] = []
+    compile_model = keras.Model.compile
+
+    def watch(model: keras.Model, *args: Any, **options: Any) -> None:
+        seen.append(options["optimizer"])
+        compile_model(model, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "compile", watch)
+        train_classifier(adjust(material, BRIEF, **changes))
+    return [optimizer for optimizer in seen if isinstance(optimizer, keras.optimizers.Optimizer)]
+
+
+def test_a_cosine_falls_from_the_rate_to_nothing_over_the_whole_phase(
+    material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"tune_epochs": 4, "tune_schedule": Schedule.COSINE, "tune_learning_rate": 2e-3}
+    head, tune = watch_optimizers(material, monkeypatch, **changes, early_stopping=False)
+    assert float(head.learning_rate) == pytest.approx(BRIEF.head_learning_rate)
+    steps = 4 * 3  # 48 images in batches of 16
+    assert int(tune.iterations) == steps
+    rates = [float(tune._learning_rate(step)) for step in range(steps + 1)]
+    expected = [2e-3 * (1 + np.cos(np.pi * step / steps)) / 2 for step in range(steps + 1)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_weight_decay_is_taken_off_the_second_phase_alone(
+    material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [each.weight_decay for each in watch_optimizers(material, monkeypatch)] == [None, None]
+    decayed = watch_optimizers(material, monkeypatch, weight_decay=0.02)
+    assert [each.weight_decay for each in decayed] == [None, 0.02]
 
 
 def test_a_training_that_diverges_is_said_in_words(material: Material) -> None:

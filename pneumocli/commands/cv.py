@@ -19,6 +19,7 @@ from pneumocli.commands.options import (
     Weights,
     takes_settings,
 )
+from pneumocli.core.config import DEFAULT_RECIPE
 
 
 @takes_settings
@@ -35,7 +36,7 @@ def cv(
     data: Data = None,
     size: Size = 28,
     weights: Weights = None,
-    recipe: Recipe = "original",
+    recipe: Recipe = DEFAULT_RECIPE,
     runs: Runs = Path("runs"),
     name: Name = None,
     cache: KeepCache = True,

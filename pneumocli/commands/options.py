@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pneumocli.core.config import RECIPES, TrainConfig
+from pneumocli.core.config import DEFAULT_RECIPE, RECIPES, TrainConfig
 
 
 class Format(StrEnum):
@@ -99,11 +99,11 @@ def _type_setting(name: str) -> Any:
 def _describe_setting(name: str) -> Any:
     field = TrainConfig.model_fields[name]
     flag = f"--{name.replace('_', '-')}"
-    default = "all" if field.default is None else str(field.default)
+    value = getattr(RECIPES[DEFAULT_RECIPE], name)
+    default = "all" if value is None else str(value)
     if field.annotation is bool:
-        # One flag, the one that departs from the default: two do not fit a line of help.
-        default = "on" if field.default else "off"
-        flag = f" /--no-{flag[2:]}" if field.default else flag
+        default = "on" if value else "off"
+        flag = f"{flag}/--no-{flag[2:]}"
     return typer.Option(
         flag,
         help=field.description,

@@ -17,6 +17,7 @@ from pneumocli.commands.options import (
     Weights,
     takes_settings,
 )
+from pneumocli.core.config import DEFAULT_RECIPE
 
 
 @takes_settings
@@ -24,7 +25,7 @@ def train(
     data: Data = None,
     size: Size = 28,
     weights: Weights = None,
-    recipe: Recipe = "original",
+    recipe: Recipe = DEFAULT_RECIPE,
     runs: Runs = Path("runs"),
     name: Name = None,
     cache: KeepCache = True,

@@ -1,8 +1,9 @@
 """Augmented views of an image, each drawn from (seed, image, view) and from nothing else.
 
-A view is a random crop that is enlarged by the same bilinear rule as the whole image, perhaps
-flipped, with other brightness and contrast. What an image's view looks like depends neither on the
-batch nor on the order of the images, so that views can be made once and shared by all folds.
+A view is a random crop that is enlarged by the same bilinear rule as the whole image, perhaps turned
+and flipped, with other brightness and contrast and with noise. What an image's view looks like depends
+neither on the batch nor on the order of the images, so that views can be made once and shared by all
+folds.
 """
 
 import math
@@ -29,6 +30,9 @@ class View:
         flip: left and right exchanged.
         brightness: added to the grey levels, as a share of 255.
         contrast: factor of the grey levels' distance from their mean.
+        rotation: turn of the image about its middle before the crop, in degrees.
+        noise: standard deviation of what is added to each pixel of the image, as a share of 255.
+        noise_seed: draws the noise.
     """
 
     top: float
@@ -38,6 +42,9 @@ class View:
     flip: bool
     brightness: float
     contrast: float
+    rotation: float = 0.0
+    noise: float = 0.0
+    noise_seed: int = 0
 
 
 def draw_view(rng: np.random.Generator, config: TrainConfig, pixels: int) -> View:
@@ -56,6 +63,9 @@ def draw_view(rng: np.random.Generator, config: TrainConfig, pixels: int) -> Vie
         flip=bool(rng.random() < 0.5) and config.flip,
         brightness=rng.uniform(-1, 1) * config.brightness,
         contrast=1 + rng.uniform(-1, 1) * config.contrast,
+        rotation=rng.uniform(-1, 1) * config.rotation,
+        noise=rng.uniform(0, 1) * config.noise,
+        noise_seed=int(rng.integers(2**31)) if config.noise else 0,
     )
 
 
@@ -75,12 +85,26 @@ def render_views(images: NDArray[np.uint8], views: Sequence[View], size: int) ->
     columns = np.stack([_weigh(view.left, view.width, pixels, size) for view in views])
     flipped = np.array([view.flip for view in views])
     columns[flipped] = columns[flipped, ::-1]
-    grey = rows @ images.astype(np.float32) @ columns.transpose(0, 2, 1)
+    pictures = np.stack([_disturb(image, view) for image, view in zip(images, views, strict=True)])
+    grey = rows @ pictures @ columns.transpose(0, 2, 1)
     mean = grey.mean(axis=(1, 2), keepdims=True)
     contrast = np.array([view.contrast for view in views], np.float32)[:, None, None]
     brightness = np.array([view.brightness for view in views], np.float32)[:, None, None]
     grey = (grey - mean) * contrast + mean + 255 * brightness
     return np.clip(grey, 0, 255)[..., np.newaxis]
+
+
+def _disturb(image: NDArray[np.uint8], view: View) -> NDArray[np.float32]:
+    """Return the image (P, P) turned and with noise, float32; what lies outside is the edge gone on."""
+    picture = image.astype(np.float32)
+    if view.rotation:
+        from scipy.ndimage import rotate
+
+        picture = rotate(picture, view.rotation, reshape=False, order=1, mode="nearest")
+    if view.noise:
+        noise = np.random.default_rng(view.noise_seed).standard_normal(picture.shape, np.float32)
+        picture = picture + np.float32(255 * view.noise) * noise
+    return picture
 
 
 def _weigh(start: float, length: float, pixels: int, size: int) -> NDArray[np.float32]:

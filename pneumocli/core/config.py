@@ -17,6 +17,13 @@ class Precision(StrEnum):
     FLOAT16 = "float16"
 
 
+class Schedule(StrEnum):
+    """How a learning rate goes on from its first value: it stays, or falls to 0 along half a cosine."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
 class TrainConfig(BaseModel):
     """The settings of one run; the defaults are the recipe "original"."""
 
@@ -36,6 +43,15 @@ class TrainConfig(BaseModel):
     tune_epochs: int = Field(5, ge=0, description="phase 2: most epochs")
     tune_learning_rate: float = Field(1e-5, gt=0, description="phase 2: Adam's learning rate")
     tune_patience: int = Field(3, ge=1, description="phase 2: epochs without a lower validation loss")
+    tune_schedule: Schedule = Field(
+        Schedule.CONSTANT, description="phase 2: the learning rate stays constant, or falls as a cosine"
+    )
+    weight_decay: float = Field(
+        0.0, ge=0, lt=1, description="phase 2: share of the weights, times the rate, taken off each step"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of each label spread over both classes"
+    )
     early_stopping: bool = Field(True, description="keep the epoch of the lowest validation loss")
     views: int = Field(
         0, ge=0, description="augmented views of each image, drawn once; 0: the image as it is"
@@ -44,6 +60,10 @@ class TrainConfig(BaseModel):
     flip: bool = Field(False, description="views: left and right exchanged in half of them")
     brightness: float = Field(0.0, ge=0, le=1, description="views: largest change, as a share of white")
     contrast: float = Field(0.0, ge=0, lt=1, description="views: largest change of the contrast's factor")
+    rotation: float = Field(0.0, ge=0, le=180, description="views: largest turn, in degrees")
+    noise: float = Field(
+        0.0, ge=0, le=1, description="views: largest standard deviation, as a share of white"
+    )
     precision: Precision = Field(
         Precision.AUTO,
         description="of training: auto, float32, bfloat16 or float16; scores are always float32",
@@ -53,21 +73,23 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check_views(self) -> Self:
-        is_augmented = self.crop_area < 1 or self.flip or self.brightness > 0 or self.contrast > 0
-        if is_augmented and not self.views:
+        strengths = (self.brightness, self.contrast, self.rotation, self.noise)
+        if (self.crop_area < 1 or self.flip or any(strengths)) and not self.views:
             raise ValueError(
-                "--crop-area, --flip, --brightness and --contrast act on views; give --views 1 or more"
+                "--crop-area, --flip, --brightness, --contrast, --rotation and --noise act on views; "
+                "give --views 1 or more"
             )
         return self
 
 
+DEFAULT_RECIPE = "original"
 RECIPES: dict[str, TrainConfig] = {
     # ResNet-50 frozen, then its last 40 layers fine-tuned; focal loss, balanced classes.
     "original": TrainConfig(),
 }
 
 
-def choose_config(recipe: str = "original", **changes: Any) -> TrainConfig:
+def choose_config(recipe: str = DEFAULT_RECIPE, **changes: Any) -> TrainConfig:
     """Return the recipe's settings with `changes` made; a change of None means "as in the recipe".
 
     Raises:

@@ -31,7 +31,7 @@ from pneumocli.core.model import (
 )
 from pneumocli.core.progress import Listener, ignore
 
-VIEW_SETTINGS = ("crop_area", "flip", "brightness", "contrast", "seed")
+VIEW_SETTINGS = ("crop_area", "flip", "brightness", "contrast", "rotation", "noise", "seed")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,13 @@ def prepare_material(
         check_limit(cache, _count_bytes(parts, dataset, config, precision))
 
     def pass_once(
-        name: str, images: NDArray[np.uint8], source: Rows, key: dict[str, Any], parts: Parts, used: Precision
+        name: str,
+        images: NDArray[np.uint8],
+        source: Rows,
+        key: dict[str, Any],
+        parts: Parts,
+        used: Precision,
+        kept: Kept,
     ) -> SplitFeatures:
         if dataset.synthetic:
             key["synthetic"] = True
@@ -126,7 +132,7 @@ def prepare_material(
         maps = compute_features(
             trunk,
             source,
-            cache=cache,
+            cache=cache if kept.maps else None,
             key={**key, "output": "maps"},
             precision=used,
             stage=f"frozen layers, {name}",
@@ -135,7 +141,7 @@ def prepare_material(
         pooled = compute_features(
             parts.tail,
             maps,
-            cache=cache,
+            cache=cache if kept.pooled else None,
             key={**key, "output": "pooled", "tail": _hash_weights(parts.tail)},
             precision=used,
             stage=f"pooled features, {name}",
@@ -143,11 +149,11 @@ def prepare_material(
         )
         return SplitFeatures(maps, pooled)
 
-    def pass_split(name: str) -> SplitFeatures:
+    def pass_split(name: str, kept: Kept) -> SplitFeatures:
         images = dataset.splits[name].images
-        return pass_once(name, images, images[..., np.newaxis], {}, parts, Precision.FLOAT32)
+        return pass_once(name, images, images[..., np.newaxis], {}, parts, Precision.FLOAT32, kept)
 
-    train, val = pass_split("train"), pass_split("val")
+    train, val = pass_split("train", _keep_plain(config)), pass_split("val", Kept())
     views: tuple[SplitFeatures, ...] = (train,)
     if config.views:
         training_parts = parts
@@ -164,6 +170,7 @@ def prepare_material(
                 {"view": view, **settings},
                 training_parts,
                 precision,
+                _keep_view(config, view),
             )
             for view in range(config.views)
         )
@@ -182,12 +189,37 @@ def prepare_material(
     )
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Which outputs go into the cache; the others are computed whenever they are asked for."""
+
+    maps: bool = True
+    pooled: bool = True
+
+
+def _keep_plain(config: TrainConfig) -> Kept:
+    # Where views are trained on, an image as it is serves once: when its fold scores it.
+    return Kept(not config.views, not config.views)
+
+
+def _keep_view(config: TrainConfig, view: int) -> Kept:
+    # The epochs take the views in turn, so that a late view may be of no use to a short phase.
+    for_head, for_tune = view < config.head_epochs, view < config.tune_epochs
+    return Kept(for_head or for_tune, for_head)
+
+
 def _count_bytes(parts: Parts, dataset: Dataset, config: TrainConfig, precision: Precision) -> int:
-    """Return the bytes of all the features of a run."""
-    numbers = math.prod(parts.trunk.output_shape[1:]) + math.prod(parts.tail.output_shape[1:])
-    plain = (len(dataset.train) + len(dataset.val)) * np.dtype(np.float32).itemsize
-    views = config.views * len(dataset.train) * np.dtype(STORED_AS[precision]).itemsize
-    return numbers * (plain + views)
+    """Return the bytes of all the features that a run keeps."""
+    sizes = [math.prod(part.output_shape[1:]) for part in (parts.trunk, parts.tail)]
+
+    def count(images: int, kept: Kept, used: Precision) -> int:
+        numbers = sum(size for size, is_kept in zip(sizes, (kept.maps, kept.pooled), strict=True) if is_kept)
+        return images * numbers * np.dtype(STORED_AS[used]).itemsize
+
+    train = len(dataset.train)
+    views = (count(train, _keep_view(config, view), precision) for view in range(config.views))
+    plain = count(train, _keep_plain(config), Precision.FLOAT32)
+    return plain + count(len(dataset.val), Kept(), Precision.FLOAT32) + sum(views)
 
 
 def _describe_trunk(parts: Parts, pixels: int, config: TrainConfig) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.config import Precision
+from pneumocli.core.config import Precision, Schedule, TrainConfig
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.features import FeatureBatches
 from pneumocli.core.inference import Rows, compute_outputs, squash_logits
@@ -86,7 +86,7 @@ def train_classifier(
                 lambda epoch: derive_generator(config.seed, "order", fold, phase, epoch),
             ),
             FeatureBatches([val], stopping, material.val_labels[stopping], config.batch_size),
-            loss=build_focal_loss(material.labels[rows], config.focal_gamma),
+            loss=build_focal_loss(material.labels[rows], config.focal_gamma, config.label_smoothing),
             early_stopping=config.early_stopping,
             report=lambda done, total, facts: listen(
                 Progress(f"{title}, {phase}", round(done * len(rows)), total * len(rows), facts=facts)
@@ -104,7 +104,7 @@ def train_classifier(
         [view.pooled for view in material.views],
         material.val.pooled,
         epochs=config.head_epochs,
-        learning_rate=config.head_learning_rate,
+        optimizer=keras.optimizers.Adam(config.head_learning_rate),
         patience=config.head_patience,
     )
     if config.tune_epochs and config.tune_layers:
@@ -114,7 +114,7 @@ def train_classifier(
             [view.maps for view in material.views],
             material.val.maps,
             epochs=config.tune_epochs,
-            learning_rate=config.tune_learning_rate,
+            optimizer=_build_tune_optimizer(config, len(rows)),
             patience=config.tune_patience,
             competes_with_start=True,
         )
@@ -140,6 +140,16 @@ def score_features(
     return squash_logits(compute_outputs(behind_cut, maps, rows, stage=stage, listen=listen)[:, 0])
 
 
+def _build_tune_optimizer(config: TrainConfig, images: int) -> keras.optimizers.Optimizer:
+    rate: float | keras.optimizers.schedules.LearningRateSchedule = config.tune_learning_rate
+    if config.tune_schedule is Schedule.COSINE:
+        # Loshchilov and Hutter 2016, arXiv:1608.03983, eq. 5, one cycle that ends at 0.
+        steps = config.tune_epochs * -(-images // config.batch_size)
+        rate = keras.optimizers.schedules.CosineDecay(config.tune_learning_rate, steps)
+    # Decoupled from the gradient (Loshchilov and Hutter 2017, arXiv:1711.05101), so it is AdamW.
+    return keras.optimizers.Adam(rate, weight_decay=config.weight_decay or None)
+
+
 def _fit_phase(
     model: keras.Model,
     phase: str,
@@ -148,7 +158,7 @@ def _fit_phase(
     *,
     loss: keras.losses.Loss,
     epochs: int,
-    learning_rate: float,
+    optimizer: keras.optimizers.Optimizer,
     patience: int,
     early_stopping: bool,
     report: Callable[[float, int, dict[str, float]], None],
@@ -156,7 +166,7 @@ def _fit_phase(
 ) -> list[dict[str, Any]]:
     """Fit in place and return the history; the model is left with the weights of the kept epoch."""
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate),
+        optimizer=optimizer,
         loss=loss,
         metrics=[keras.metrics.AUC(from_logits=True, name="auc")],
         jit_compile=False,  # XLA takes about twice the time on a CPU
@@ -207,8 +217,8 @@ def _fit_phase(
             model.set_weights(start_weights)
     if not np.isfinite(history[kept]["val_loss"]):
         raise PneumoError(
-            f"the loss became not a number (phase {phase}, learning rate {learning_rate:g}); "
-            f"take a smaller --{phase}-learning-rate"
+            f"the loss became not a number in phase {phase}; "
+            f"take a smaller learning rate: --{phase}-learning-rate"
         )
     return [
         {
