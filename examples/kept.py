@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from checking import DECISION, Model, check_decision, check_figures
+from numpy.typing import NDArray
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.config import choose_config
@@ -24,10 +25,8 @@ from pneumocli.core.files import write_json
 from pneumocli.core.runs import CONFIG, Run, RunRecord, filling, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, pool_scores, read_scores
 
-ABOUT, DECISION, SCORES = "about.json", "decision.json", "scores.npz"
+ABOUT, SCORES = "about.json", "scores.npz"
 KEPT_SPLITS = (OUT_OF_FOLD, "val", "test")
-BINS, CLIP = 15, 1e-7  # of calibration: parts of 0 to 1; a probability of 0 or 1 has no logit
-FIGURES = ("n", "tn", "fp", "fn", "tp", "accuracy", "f1", "sensitivity", "specificity", "roc_auc")
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ def read_kept(folder: Path) -> KeptRun:
     return KeptRun(folder.name, about, figures["test"])
 
 
-def list_models(arrays: dict[str, NDArray[Any]], split: str) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+def list_models(arrays: dict[str, NDArray[Any]], split: str) -> dict[str, Model]:
     """Return y_true and y_score of every model of a split, by its name in `metrics_<split>.json`.
 
     Raises:
@@ -174,105 +173,6 @@ def list_models(arrays: dict[str, NDArray[Any]], split: str) -> dict[str, tuple[
         raise RunError(f"{split}: the ensemble's scores are not the mean of its members'")
     members = {name_fold(number): (y_true, row) for number, row in enumerate(rows, start=1)}
     return {**members, ENSEMBLE_NAME: (y_true, y_score)}
-
-
-def check_figures(
-    figures: dict[str, Any], models: dict[str, tuple[NDArray[Any], NDArray[Any]]], where: str
-) -> None:
-    """Check every figure of a split against the scores: at 0.5, at the stored rule, and of calibration.
-
-    Raises:
-        RunError: the first one that differs, or a model without scores or without figures.
-    """
-    if set(figures["models"]) != set(models):
-        raise RunError(f"{where}: figures of {sorted(figures['models'])}, scores of {sorted(models)}")
-    main = list(models)[-1]
-    for part in ("models", "at_rule"):
-        for name, stored in (figures.get(part) or {}).items():
-            found = compute_figures(*models[name], threshold=stored["threshold"])
-            _compare(stored, found, f"{where}, {name}, {part} at {stored['threshold']:g}")
-    calibration = figures.get("calibration")
-    if calibration is not None:
-        y_true, y_score = models[main]
-        cooled = scale_scores(y_score, calibration["temperature"])
-        _compare(calibration["before"], compute_calibration(y_true, y_score), f"{where}, {main}, before")
-        _compare(calibration["after"], compute_calibration(y_true, cooled), f"{where}, {main}, after")
-
-
-def compute_figures(y_true: ArrayLike, y_score: ArrayLike, threshold: float) -> dict[str, float]:
-    """Return the figures of `metrics.Metrics` by scikit-learn; pneumonia where the score is at least that."""
-    from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score, roc_auc_score
-
-    truth, score = np.asarray(y_true), np.asarray(y_score, dtype=np.float64)
-    called = score >= threshold
-    counts = confusion_matrix(truth, called, labels=[0, 1]).ravel().tolist()
-    values = (
-        accuracy_score(truth, called),
-        f1_score(truth, called, zero_division=0.0),
-        recall_score(truth, called),
-        recall_score(truth, called, pos_label=0),
-        roc_auc_score(truth, score),
-    )
-    return dict(zip(FIGURES, (len(truth), *counts, *map(float, values)), strict=True))
-
-
-def scale_scores(y_score: ArrayLike, temperature: float) -> NDArray[np.float64]:
-    """Return the probabilities whose logits are those of `y_score` over the temperature."""
-    from scipy.special import expit, logit
-
-    clipped = np.clip(np.asarray(y_score, dtype=np.float64), CLIP, 1 - CLIP)
-    return np.asarray(expit(logit(clipped) / temperature))
-
-
-def compute_calibration(y_true: ArrayLike, y_score: ArrayLike) -> dict[str, float]:
-    """Return Brier score, ECE and log loss, each the lower the better.
-
-    ECE: over 15 equal bins of the probability of pneumonia, the mean distance, weighted by images, between
-    the bin's mean probability and its share of pneumonia (Naeini et al. 2015, AAAI 29:2901).
-    """
-    from sklearn.metrics import brier_score_loss, log_loss
-
-    truth, score = np.asarray(y_true, dtype=np.int64), np.asarray(y_score, dtype=np.float64)
-    bins = np.digitize(score, np.linspace(0, 1, BINS + 1)[1:-1], right=True)
-    distance = np.bincount(bins, weights=score - truth)
-    return {
-        "brier": float(brier_score_loss(truth, score)),
-        "ece": float(np.abs(distance).sum() / len(truth)),
-        "log_loss": float(log_loss(truth, np.clip(score, CLIP, 1 - CLIP))),
-    }
-
-
-def check_decision(
-    decision: dict[str, Any], figures: dict[str, dict[str, Any]], models: dict[str, Any]
-) -> None:
-    """Check that threshold and temperature are those of `decision.json`, and what it says of its own scores.
-
-    Args:
-        figures: of the splits, by name.
-        models: y_true and y_score out of fold, by the models' names.
-
-    Raises:
-        RunError: something differs.
-    """
-    for split, stored in figures.items():
-        parts = [stored.get("decision"), stored.get("calibration"), *(stored.get("at_rule") or {}).values()]
-        for part in filter(None, parts):
-            for name in ("rule", "threshold", "temperature"):
-                if part.get(name, decision[name]) != decision[name]:
-                    raise RunError(
-                        f"{split}: {name} is {part[name]}, and {decision[name]} in {DECISION}; "
-                        "score the run anew by its own rule: pneumocli evaluate"
-                    )
-    if decision["source"] == OUT_OF_FOLD:
-        found = compute_figures(*models[POOLED_NAME], threshold=decision["threshold"])
-        stored = {**decision, "n": decision["images"]}
-        _compare(stored, {name: found[name] for name in ("n", "sensitivity", "specificity")}, DECISION)
-
-
-def _compare(stored: dict[str, Any], found: dict[str, float], where: str) -> None:
-    for name, value in found.items():
-        if not np.isclose(stored[name], value, rtol=1e-9, atol=1e-9):
-            raise RunError(f"{where}: {name} is stored as {stored[name]}, and is {value} by the scores")
 
 
 def _gather_scores(run: Run) -> dict[str, NDArray[Any]]:
