@@ -175,9 +175,9 @@ def list_models(arrays: dict[str, NDArray[Any]], split: str) -> dict[str, Model]
     return {**members, ENSEMBLE_NAME: (y_true, y_score)}
 
 
-def _gather_scores(run: Run) -> dict[str, NDArray[Any]]:
+def _gather_scores(run: Run) -> dict[str, Any]:
     """Return the arrays of `scores.npz`; whole numbers in few bytes, since the files are kept for good."""
-    arrays: dict[str, NDArray[Any]] = {}
+    arrays: dict[str, Any] = {}
     for split in KEPT_SPLITS:
         whole, *members = (read_scores(folder, split) for folder in (run.path, *run.member_paths()))
         arrays |= {
