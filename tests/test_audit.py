@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from pneumocli.core import audit
-from pneumocli.core.audit import Kind, audit_dataset, digest_images, identify
+from pneumocli.core.audit import (
+    OFFICIAL_COUNTS,
+    Kind,
+    audit_dataset,
+    digest_images,
+    identify,
+    is_official_split,
+)
 from pneumocli.core.data import NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset, Split, load_dataset
 from pneumocli.core.errors import DataError
 from pneumocli.core.fetch import SOURCES
@@ -70,6 +77,32 @@ def test_digest_ignores_the_order_and_nothing_else() -> None:
 def test_other_order_is_recognised(known: Dataset) -> None:
     mixed = replace(known, splits={name: shuffle(split) for name, split in known.splits.items()})
     assert identify(mixed).kind == Kind.REORDERED
+
+
+def test_known_images_are_official_in_any_order_and_file(known: Dataset) -> None:
+    for name, split in known.splits.items():
+        mixed = replace(known, name="mine.npz", splits={**known.splits, name: shuffle(split)})
+        assert is_official_split(mixed, name)
+        assert not is_official_split(replace(mixed, synthetic=True), name)
+
+
+@pytest.mark.parametrize("name", SPLIT_NAMES)
+def test_other_images_and_labels_are_not_official(name: str, known: Dataset) -> None:
+    split = known.splits[name]
+    noise = make_split(77, *split.class_counts())
+    fewer = split.take(np.arange(1, len(split)))
+    for other in (noise, fewer, exchange_labels(split)):
+        changed = replace(known, splits={**known.splits, name: other})
+        assert not is_official_split(changed, name)
+        # What happened to the other splits does not matter.
+        assert all(is_official_split(changed, kept) for kept in SPLIT_NAMES if kept != name)
+
+
+@pytest.mark.parametrize(("pixels", "official"), [(64, True), (32, False)])
+def test_split_of_a_size_without_known_images_is_told_by_its_counts(pixels: int, official: bool) -> None:
+    counts = {"train": (3, 3), "val": (135, 389), "test": (390, 234)}
+    dataset = Dataset("made.npz", {name: make_split(1, *counts[name], pixels) for name in SPLIT_NAMES})
+    assert [is_official_split(dataset, name) for name in SPLIT_NAMES] == [False, official, False]
 
 
 def exchange_labels(split: Split) -> Split:
@@ -247,6 +280,8 @@ def test_real_data() -> None:
         pytest.skip("PNEUMOCLI_DATA is not the official data at 28 px")
     counts = {name: (split.images, split.normal, split.pneumonia) for name, split in result.splits.items()}
     assert counts == {"train": (4708, 1214, 3494), "val": (524, 135, 389), "test": (624, 234, 390)}
+    assert all(is_official_split(dataset, name) for name in SPLIT_NAMES)
+    assert {name: split.class_counts() for name, split in dataset.splits.items()} == OFFICIAL_COUNTS
     assert (result.groups, result.grouped_images, result.label_conflicts) == (27, 56, 0)
     assert [split.groups for split in result.splits.values()] == [16, 0, 3]
     assert [split.surplus for split in result.splits.values()] == [18, 0, 3]

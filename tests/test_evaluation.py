@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from small import FOLDS, copy_run
 
 from pneumocli.core.artefact import load_model, read_card, save_model
-from pneumocli.core.data import Dataset
+from pneumocli.core.audit import KNOWN_DIGESTS, digest_images
+from pneumocli.core.data import NORMAL, PNEUMONIA, Dataset
 from pneumocli.core.errors import DataError, RunError
 from pneumocli.core.evaluation import (
     Evaluation,
@@ -117,6 +118,62 @@ def test_validation_scores_are_those_of_training(train_copy: Run, small_dataset:
     evaluate_run(train_copy, small_dataset, "val")
     after = read_scores(train_copy.path, "val").y_score
     np.testing.assert_allclose(after, before, rtol=0, atol=1e-6)
+
+
+def stand_for_official(monkeypatch: pytest.MonkeyPatch, run: Run, dataset: Dataset) -> tuple[Run, Dataset]:
+    """Return run and data as if neither was drawn, and the data's images those of the official file."""
+    for name, split in dataset.splits.items():
+        for label in (NORMAL, PNEUMONIA):
+            digest = digest_images(split.images[split.labels == label])
+            monkeypatch.setitem(KNOWN_DIGESTS, (name, label), digest)
+    record = run.record.model_copy(update={"data": run.record.data.model_copy(update={"synthetic": False})})
+    return Run(run.path, record), replace(dataset, name="small.npz", synthetic=False)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+@pytest.mark.parametrize("kind", ["cv", "train"])
+def test_standard_result_file_has_the_scores_of_what_the_run_stands_for(
+    kind: str,
+    split: str,
+    request: pytest.FixtureRequest,
+    small_dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn_run: Run = request.getfixturevalue(f"{kind}_copy")
+    run, dataset = stand_for_official(monkeypatch, drawn_run, small_dataset)
+    evaluation = evaluate_run(run, dataset, split)
+    (path,) = run.path.rglob("*.csv")
+    metrics = evaluation.figures.models[evaluation.main]
+    # No score is exactly 0.5 here, so that this ACC is the format's too.
+    figures = f"[AUC]{metrics.roc_auc:.3f}_[ACC]{metrics.accuracy:.3f}"
+    assert path == run.path / f"pneumoniamnist_{split}_{figures}@{run.name}.csv"
+    read = np.loadtxt(path, delimiter=",", dtype=np.float32)
+    np.testing.assert_array_equal(read[:, 0], np.arange(len(dataset.splits[split])))
+    np.testing.assert_array_equal(read[:, 1], read_scores(run.path, split).y_score)
+
+
+def test_standard_result_file_goes_when_other_images_are_scored(
+    cv_copy: Run, small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, dataset = stand_for_official(monkeypatch, cv_copy, small_dataset)
+    evaluate_run(run, dataset, "val")
+    evaluate_run(run, dataset, "test")
+    assert len(list(run.path.glob("*.csv"))) == 2
+    noise = np.random.default_rng(0).integers(0, 256, dataset.test.images.shape, np.uint8)
+    evaluate_run(
+        run, replace(dataset, splits={**dataset.splits, "test": replace(dataset.test, images=noise)}), "test"
+    )
+    (left,) = run.path.glob("*.csv")
+    assert left.name.startswith("pneumoniamnist_val_")
+
+
+def test_drawn_images_leave_no_standard_result_file(
+    cv_copy: Run, small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, dataset = stand_for_official(monkeypatch, cv_copy, small_dataset)
+    evaluate_run(run, small_dataset, "test")
+    evaluate_run(cv_copy, dataset, "test")
+    assert not list(cv_copy.path.rglob("*.csv"))
 
 
 def test_images_of_another_size_are_refused(cv_copy: Run) -> None:

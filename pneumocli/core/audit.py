@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset, hash_images
+from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset, Split, hash_images
 from pneumocli.core.errors import DataError
 from pneumocli.core.fetch import OFFICIAL_SIZES, SOURCES, compute_md5
 
 KAGGLE_MD5 = "f5b994ec7c2fe8bc81ae15cbab7c3df8"
 KAGGLE_TRAIN_COUNTS = (388, 3494)
+
+# Normal and pneumonia images of the official splits, the same at every size.
+OFFICIAL_COUNTS = {"train": (1214, 3494), "val": (135, 389), "test": (234, 390)}
 
 # The images of the official 28 px file, by split and label, whatever their order (see `digest_images`).
 KNOWN_DIGESTS = {
@@ -162,9 +165,7 @@ def _identify_images(dataset: Dataset) -> Identity:
             "whether the images are the same cannot be told",
         )
     changed = [
-        (name, label)
-        for (name, label), digest in KNOWN_DIGESTS.items()
-        if digest_images(dataset.splits[name].images[dataset.splits[name].labels == label]) != digest
+        (name, label) for name, label in KNOWN_DIGESTS if not _holds_known(dataset.splits[name], name, label)
     ]
     if not changed:
         return Identity(Kind.REORDERED, "the official file's images and labels at 28 px, in another order")
@@ -180,6 +181,27 @@ def _name_kaggle() -> Identity:
         "the Kaggle copy of PneumoniaMNIST at 28 px: its training split has lost 826 of 1214 normal images; "
         "get the official file with: pneumocli fetch",
     )
+
+
+def is_official_split(dataset: Dataset, name: str) -> bool:
+    """Say whether a split holds PneumoniaMNIST's images, in whatever order and whatever the file.
+
+    At 28 px the images themselves are known. At the other official sizes only how many of each class
+    there are can be checked.
+
+    Args:
+        name: "train", "val" or "test".
+    """
+    split = dataset.splits[name]
+    if dataset.synthetic or dataset.pixels not in SOURCES:
+        return False
+    if dataset.pixels == 28:
+        return all(_holds_known(split, name, label) for label in (NORMAL, PNEUMONIA))
+    return split.class_counts() == OFFICIAL_COUNTS[name]
+
+
+def _holds_known(split: Split, name: str, label: int) -> bool:
+    return digest_images(split.images[split.labels == label]) == KNOWN_DIGESTS[name, label]
 
 
 def digest_images(images: NDArray[np.uint8]) -> str:

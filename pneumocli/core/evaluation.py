@@ -8,10 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard, load_model, save_model
+from pneumocli.core.audit import is_official_split
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import DataError, RunError
 from pneumocli.core.figures import ENSEMBLE_NAME, Figures, name_fold, read_figures, write_figures
 from pneumocli.core.inference import compute_member_scores
+from pneumocli.core.medmnist import list_results, write_result
 from pneumocli.core.metrics import average_scores, compute_metrics
 from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.progress import Listener, ignore
@@ -43,7 +45,8 @@ def evaluate_run(
     """Score a split with a run's model or models, and keep scores and figures in the run folder.
 
     For a cross-validation the members are its folds' models, and the ensemble is the mean of their
-    probabilities; the best single one is that with the highest out-of-fold AUC.
+    probabilities; the best single one is that with the highest out-of-fold AUC. On PneumoniaMNIST's
+    own images the scores of the model that the run stands for are also written as MedMNIST's result file.
 
     Args:
         split: "val" or "test".
@@ -86,7 +89,13 @@ def evaluate_run(
         estimates={name: estimate_figures(labels, row) for name, row in y_score.items()},
     )
     write_figures(run.path, figures)
-    return Evaluation(figures, labels, y_score, main=list(y_score)[-1])
+    main = list(y_score)[-1]
+    if is_official_split(dataset, split) and not run.synthetic:
+        write_result(run.path, run.name, dataset.pixels, split, labels, y_score[main])
+    else:  # what an earlier evaluation left would speak of other images than the figures
+        for path in list_results(run.path, split):
+            path.unlink()
+    return Evaluation(figures, labels, y_score, main)
 
 
 def load_run_model(run: Run) -> keras.Model:

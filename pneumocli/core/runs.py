@@ -6,8 +6,9 @@
     fold_I/        history.json  model.keras  scores_out_of_fold.npz  metrics_out_of_fold.json
 
 Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json and roc_<split>.png
-to the run. A fold's folder is filled under another name and moved into place when it is whole; a run
-is complete when the file that is written last, its metrics, is there.
+to the run; on PneumoniaMNIST's own images also MedMNIST's result file (see `medmnist`). A fold's folder
+is filled under another name and moved into place when it is whole; a run is complete when the file that
+is written last, its metrics, is there.
 """
 
 import os

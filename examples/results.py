@@ -1,0 +1,253 @@
+"""The results of runs on the test images: kept with their raw scores, checked, and put in a table.
+
+    python examples/results.py keep runs/cv-1 --as original-0 --seconds 1012
+    python examples/results.py table
+    python examples/results.py update
+
+`keep` copies a run's settings, scores and figures, not its models, to examples/results/NAME; give it on the
+machine that trained, or say which it was. `table` computes every figure again from the kept scores, refuses
+where one is not what the run says, and prints a Markdown table; `update` writes that table into README.md.
+The published rows are those of examples/results/published.csv.
+"""
+
+import argparse
+import csv
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from kept import ABOUT, KeptRun, keep_run, read_kept
+
+from pneumocli import DISCLAIMER
+from pneumocli.core.errors import PneumoError, RunError
+from pneumocli.core.figures import ENSEMBLE_NAME
+from pneumocli.core.files import replacing
+from pneumocli.core.hardware import count_cores, read_processor
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+PUBLISHED = "published.csv"
+BEGIN, END = "<!-- made by: python examples/results.py update -->", "<!-- end of what it made -->"
+
+COLUMNS = (
+    "model",
+    "AUC",
+    "accuracy at 0.5",
+    "accuracy at the rule",
+    "F1",
+    "sensitivity",
+    "specificity",
+    "ECE",
+    "source",
+)
+# How the row came to be the one that is reported, and its mark.
+PICKED = {"validation": "", "fixed": "", "test": " †", "unchecked": " ‡"}
+NOTES = f"""\
+On the 624 test images. F1, sensitivity and specificity are those at the stored rule, of published rows those
+at 0.5. Rule, threshold and temperature were fixed on the scores that a row names. ECE: without / with the
+temperature. ± is the standard deviation over seeds. A dash is what is not known.
+
+† checkpoint or settings were picked, or compared, on these test images. ‡ how they were picked could not be
+checked.
+
+{DISCLAIMER}"""
+
+
+def read_results(folder: Path) -> list[KeptRun]:
+    """Return all kept runs, checked, by their names.
+
+    Raises:
+        RunError: one of them is not what its scores say.
+    """
+    found = sorted(about.parent for about in folder.glob(f"*/{ABOUT}"))
+    return [read_kept(path) for path in found if not path.name.startswith(".")]
+
+
+def read_published(path: Path) -> list[dict[str, str]]:
+    """Return the published rows.
+
+    Raises:
+        RunError: the file is missing, or a row lacks how it was picked, or its source.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{path} cannot be read ({error})") from None
+    for row in rows:
+        if row.get("picked") not in PICKED or not row.get("source"):
+            raise RunError(f"{path}: {row.get('model')}: give picked ({', '.join(PICKED)}) and source")
+    return rows
+
+
+def make_table(folder: Path) -> str:
+    """Return the whole table, with the notes that belong to it, in Markdown.
+
+    Raises:
+        RunError: as for `read_results` and `read_published`.
+    """
+    lines = [COLUMNS, ("---",) * len(COLUMNS)]
+    circumstances = []
+    for runs in group_by_recipe(read_results(folder)).values():
+        runs.sort(key=lambda run: run.about["seed"])
+        figures = [list_figures(run) for run in runs]
+        recipe = f"`{name_recipe(runs[0])}`"
+        lines.append((f"**{recipe}, {_count(len(runs), 'seed')}**", *summarize(figures), "here"))
+        for run, values in zip(runs, figures, strict=True):
+            shown = (_show(value) for value in values[:-2])
+            source = f"[{run.name}](examples/results/{run.name})"
+            lines.append((f"{_name_seed(run)}", *shown, _join(_show(values[-2]), _show(values[-1])), source))
+        circumstances.append(f"- {recipe}: {describe_circumstances(runs)}")
+    for row in read_published(folder / PUBLISHED):
+        names = ("auc", "accuracy", "", "f1", "sensitivity", "specificity", "")
+        model = ", ".join(filter(None, (row["model"], row["input"]))) + PICKED[row["picked"]]
+        lines.append((model, *(row.get(name) or "-" for name in names), row["source"]))
+    table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+    return "\n\n".join(filter(None, (table, "\n".join(circumstances), NOTES)))
+
+
+def group_by_recipe(runs: list[KeptRun]) -> dict[tuple[str, ...], list[KeptRun]]:
+    """Return the runs that differ in nothing but the seed together.
+
+    Raises:
+        RunError: two of them have the same seed.
+    """
+    groups: dict[tuple[str, ...], list[KeptRun]] = {}
+    for run in runs:
+        about = run.about
+        key = (name_recipe(run), about["precision"], str(about["weights"]), str(about["data"]))
+        same = groups.setdefault(key, [])
+        for other in same:
+            if other.about["seed"] == about["seed"]:
+                raise RunError(
+                    f"{other.name} and {run.name} are the same recipe with the same seed; keep one"
+                )
+        same.append(run)
+    return groups
+
+
+def name_recipe(run: KeptRun) -> str:
+    """Return the command without its seed."""
+    return str(run.about["command"]).removesuffix(f" --seed {run.about['seed']}")
+
+
+def list_figures(run: KeptRun) -> tuple[float | None, ...]:
+    """Return the ensemble's figures on test as the columns have them, ECE before and after being two."""
+    at_half = run.test["models"][ENSEMBLE_NAME]
+    at_rule = (run.test.get("at_rule") or {}).get(ENSEMBLE_NAME) or {}
+    calibration = run.test.get("calibration") or {}
+    return (
+        at_half["roc_auc"],
+        at_half["accuracy"],
+        *(at_rule.get(name) for name in ("accuracy", "f1", "sensitivity", "specificity")),
+        *((calibration.get(name) or {}).get("ece") for name in ("before", "after")),
+    )
+
+
+def summarize(figures: list[tuple[float | None, ...]]) -> list[str]:
+    """Return mean and standard deviation (n - 1) of each column; what one run lacks is a dash."""
+    cells = []
+    for column in zip(*figures, strict=True):
+        values = [value for value in column if value is not None]
+        if len(values) < len(column):
+            cells.append("-")
+        elif len(values) == 1:
+            cells.append(_show(values[0]))
+        else:
+            cells.append(f"{_show(fmean(values))} ± {_show(stdev(values))}")
+    return [*cells[:-2], _join(*cells[-2:])]
+
+
+def describe_circumstances(runs: list[KeptRun]) -> str:
+    """Return in words what the runs of a recipe were trained with."""
+    about = runs[0].about
+    minutes = " / ".join(f"{run.about['seconds'] / 60:.0f}" for run in runs)
+    machines = " / ".join(
+        dict.fromkeys(f"{run.about['processor']}, {run.about['cores']} cores" for run in runs)
+    )
+    weights = about["weights"]["name"]
+    if about["weights"]["sha256"]:
+        weights += f" (SHA-256 {about['weights']['sha256'][:8]}...)"
+    data = f"{about['data']['name']}, {about['data']['identity']}"
+    return f"{minutes} min on {machines}, in {about['precision']}; weights {weights}; {data}."
+
+
+def update_readme(readme: Path, table: str) -> None:
+    """Write the table between the two marks.
+
+    Raises:
+        RunError: the file does not have each of the marks once.
+    """
+    text = readme.read_text(encoding="utf-8")
+    before, after = _cut(readme, text)
+    with replacing(readme) as partial:
+        partial.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8", newline="\n")
+
+
+def read_table(readme: Path) -> str:
+    """Return what stands between the two marks.
+
+    Raises:
+        RunError: as for `update_readme`.
+    """
+    text = readme.read_text(encoding="utf-8")
+    before, after = _cut(readme, text)
+    return text[len(before) + len(BEGIN) : len(text) - len(after) - len(END)].strip()
+
+
+def _cut(readme: Path, text: str) -> tuple[str, str]:
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise RunError(f"{readme} must have the lines {BEGIN} and {END} once each, in this order")
+    return text[: text.index(BEGIN)], text[text.index(END) + len(END) :]
+
+
+def _name_seed(run: KeptRun) -> str:
+    decision: dict[str, Any] = run.test.get("decision") or {}
+    if not decision:
+        return f"seed {run.about['seed']}"
+    source = decision["source"].replace("_", "-")
+    return f"seed {run.about['seed']}; {decision['rule']} on {source}: {decision['threshold']:.3f}"
+
+
+def _join(before: str, after: str) -> str:
+    return "-" if before == after == "-" else f"{before} / {after}"
+
+
+def _show(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the kept runs are")
+    commands = parser.add_subparsers(dest="command", required=True)
+    keep = commands.add_parser("keep", help="copy what is needed to check a run's figures")
+    keep.add_argument("run", type=Path, help="a cross-validation's folder, scored on val and test")
+    keep.add_argument("--as", dest="name", required=True, help="the folder's name")
+    keep.add_argument("--seconds", type=float, required=True, help="how long the training took")
+    keep.add_argument("--processor", default=read_processor()[0], help="of the training; else this machine's")
+    keep.add_argument("--cores", type=int, default=count_cores(), help="of the training; else this machine's")
+    commands.add_parser("table", help="print the table")
+    update = commands.add_parser("update", help="write the table into README.md")
+    update.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    given = parser.parse_args(words)
+    try:
+        if given.command == "keep":
+            if Path(given.name).name != given.name:
+                raise RunError(f"--as takes the name of one folder; received {given.name!r}")
+            folder = given.results / given.name
+            print(keep_run(given.run, folder, given.seconds, given.processor, given.cores))
+        elif given.command == "table":
+            print(make_table(given.results))
+        else:
+            update_readme(given.readme, make_table(given.results))
+    except PneumoError as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,598 @@
+"""Kept results: all that a check needs and no more, figures computed anew, the table, the README's copy."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from small import RANDOM_WEIGHTS
+
+from pneumocli import DISCLAIMER
+from pneumocli.core.config import choose_config
+from pneumocli.core.runs import DataRecord, RunRecord
+from pneumocli.core.scores import Scores, write_scores
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+sys.path.insert(0, str(EXAMPLES))  # as python does for a script that is run
+
+import checking  # noqa: E402
+import kept  # noqa: E402
+import results  # noqa: E402
+
+FOLDS = 3
+SIZES = {"out_of_fold": 90, "val": 40, "test": 60}
+TEMPERATURE = 1.7
+RULE = {"rule": "youden", "threshold": 0.37, "temperature": TEMPERATURE, "source": "out_of_fold"}
+
+
+def count_figures(y_true: NDArray[Any], y_score: NDArray[Any], threshold: float) -> dict[str, float]:
+    """Every figure by counting, without scikit-learn."""
+    called = y_score.astype(np.float64) >= threshold
+    tn, fp = int((~called & (y_true == 0)).sum()), int((called & (y_true == 0)).sum())
+    fn, tp = int((~called & (y_true == 1)).sum()), int((called & (y_true == 1)).sum())
+    above = y_score[y_true == 1][:, None].astype(np.float64) - y_score[y_true == 0]
+    return {
+        "n": len(y_true),
+        "threshold": threshold,
+        **{"tn": tn, "fp": fp, "fn": fn, "tp": tp},
+        "accuracy": (tp + tn) / len(y_true),
+        "f1": 2 * tp / (2 * tp + fp + fn),
+        "sensitivity": tp / (tp + fn),
+        "specificity": tn / (tn + fp),
+        "roc_auc": float((above > 0).mean() + (above == 0).mean() / 2),
+    }
+
+
+def count_calibration(y_true: NDArray[Any], y_score: NDArray[Any]) -> dict[str, float]:
+    score = y_score.astype(np.float64)
+    gaps = 0.0
+    for low in np.arange(15) / 15:
+        here = (score > low) & (score <= low + 1 / 15)
+        if here.any():
+            gaps += here.sum() * abs(score[here].mean() - y_true[here].mean())
+    odds = np.where(y_true == 1, score, 1 - score)
+    return {
+        "brier": float(((score - y_true) ** 2).mean()),
+        "ece": float(gaps / len(y_true)),
+        "log_loss": float(-np.log(odds).mean()),
+    }
+
+
+def cool(y_score: NDArray[Any]) -> NDArray[np.float64]:
+    odds = y_score.astype(np.float64) / (1 - y_score.astype(np.float64))
+    return odds ** (1 / TEMPERATURE) / (1 + odds ** (1 / TEMPERATURE))
+
+
+def draw_scores(rng: np.random.Generator, y_true: NDArray[np.int64], rows: int) -> NDArray[np.float32]:
+    logits = 2.0 * y_true - 0.5 + rng.normal(0, 1.5, (rows, len(y_true)))
+    return (1 / (1 + np.exp(-logits))).astype(np.float32)
+
+
+def make_run(
+    runs: Path,
+    seed: int = 0,
+    *,
+    with_rule: bool = True,
+    sizes: dict[str, int] = SIZES,
+    kind: str = "cv",
+    synthetic: bool = False,
+    backend: str = "tensorflow",
+    **changes: Any,
+) -> Path:
+    """Write by hand what a scored cross-validation leaves, without its models."""
+    path = runs / f"cv-{len(list(runs.glob('*'))) + 1}"
+    path.mkdir(parents=True)
+    rng = np.random.default_rng(100 + seed)
+    data = DataRecord(
+        name="pneumoniamnist.npz",
+        digest="d" * 64,
+        identity="the official file",
+        synthetic=synthetic,
+        pixels=28,
+        train_images=sizes["out_of_fold"],
+        stopping_images=sizes["val"],
+    )
+    record = RunRecord(
+        kind=kind,  # type: ignore[arg-type]
+        created="2026-01-01T00:00:00.000000+00:00",
+        folds=FOLDS,
+        settings=choose_config(seed=seed, **changes),
+        data=data,
+        weights=RANDOM_WEIGHTS.record.model_copy(update={"name": "weights.h5", "sha256": "ab" * 32}),
+        precision="bfloat16",  # type: ignore[arg-type]
+        preparation=1,
+        versions={"pneumocli": "0.1.0", "backend": backend},
+    )
+    (path / "config.json").write_text(record.model_dump_json())
+    decision = {}
+    for split, size in sizes.items():
+        y_true = (rng.permutation(size) % 8 < 5).astype(np.int64)
+        rows = draw_scores(rng, y_true, FOLDS)
+        if split == "out_of_fold":
+            fold = rng.permutation(size) % FOLDS
+            main, whole = "pooled", rows[fold, np.arange(size)]
+            parts = [np.flatnonzero(fold == number) for number in range(FOLDS)]
+        else:
+            main, whole = "ensemble", (rows.astype(np.float64).sum(axis=0) / FOLDS).astype(np.float32)
+            parts = [np.arange(size)] * FOLDS
+        models = {}
+        for number, (row, part) in enumerate(zip(rows, parts, strict=True), start=1):
+            write_scores(path / f"fold_{number}", split, Scores(part, y_true[part], row[part]), data.name)
+            models[f"fold {number}"] = (y_true[part], row[part])
+        write_scores(path, split, Scores(np.arange(size), y_true, whole), data.name)
+        models[main] = (y_true, whole)
+        metrics: dict[str, Any] = {
+            "schema_version": 1,
+            "run": path.name,
+            "split": split,
+            "data": data.name,
+            "data_digest": data.digest,
+            "synthetic": False,
+            "models": {name: count_figures(*model, 0.5) for name, model in models.items()},
+            "disclaimer": DISCLAIMER,
+        }
+        if with_rule:
+            if split == "out_of_fold":
+                own = count_figures(y_true, whole, RULE["threshold"])
+                decision = {**RULE, "images": size}
+                decision |= {name: own[name] for name in ("sensitivity", "specificity")}
+                (path / "decision.json").write_text(json.dumps({"schema_version": 1, **decision}))
+            metrics["decision"] = decision
+            metrics["at_rule"] = {
+                name: count_figures(*model, RULE["threshold"]) for name, model in models.items()
+            }
+            metrics["calibration"] = {
+                "temperature": TEMPERATURE,
+                "before": count_calibration(y_true, whole),
+                "after": count_calibration(y_true, cool(whole)),
+            }
+        (path / f"metrics_{split}.json").write_text(json.dumps(metrics))
+    return path
+
+
+def make_published(folder: Path, *rows: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    header = "model,input,auc,accuracy,f1,sensitivity,specificity,picked,source"
+    (folder / "published.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
+
+
+def keep(path: Path, folder: Path, name: str, seconds: float = 60.0) -> Path:
+    return kept.keep_run(path, folder / name, seconds, "A processor", 2)
+
+
+def change_json(path: Path, change: Callable[[Any], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def change_arrays(path: Path, change: Callable[[dict[str, NDArray[Any]]], None]) -> None:
+    with np.load(path) as found:
+        arrays = dict(found)
+    change(arrays)
+    np.savez_compressed(path, **arrays)
+
+
+def refuse(*words: str | Path) -> str:
+    with pytest.raises(SystemExit) as caught:
+        results.main([str(word) for word in words])
+    line = str(caught.value)
+    assert line.startswith("error: ")
+    assert len(line.splitlines()) == 1
+    return line
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of three seeds of one recipe, the same kept, and one published row."""
+    made = tmp_path_factory.mktemp("made")
+    for seed in range(3):
+        keep(make_run(made / "runs", seed), made / "results", f"original-{seed}")
+    make_published(made / "results", "Theirs,28 px,0.9,0.8,,0.7,,test,A paper")
+    return made
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy of the kept runs, to change."""
+    return Path(shutil.copytree(made / "results", tmp_path / "results"))
+
+
+def read_rows(table: str) -> dict[str, list[str]]:
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert {len(line) for line in cells} == {9}
+    assert cells[0][0] == "model"
+    return {line[0]: line[1:] for line in cells[2:]}
+
+
+def test_all_that_is_needed_is_kept(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", 5, tune_layers=80, early_stopping=False)
+    said = tmp_path / "results"
+    results.main(
+        [
+            "--results",
+            str(said),
+            "keep",
+            str(run),
+            "--as",
+            "mine",
+            "--seconds",
+            "61.5",
+            "--processor",
+            "GPU X",
+        ]
+    )
+    metrics = {f"metrics_{split}.json" for split in SIZES}
+    names = {"about.json", "config.json", "decision.json", "scores.npz"} | metrics
+    assert {path.name for path in said.iterdir()} == {"mine"}
+    assert {path.name for path in (said / "mine").iterdir()} == names
+    for name in {"config.json", "decision.json"} | metrics:
+        assert json.loads((said / "mine" / name).read_text()) == json.loads((run / name).read_text())
+    about = json.loads((said / "mine" / "about.json").read_text())
+    config = json.loads((run / "config.json").read_text())
+    command = "pneumocli cv --folds 3 --recipe original --tune-layers 80 --no-early-stopping --seed 5"
+    assert (about["command"], about["seed"], about["seconds"]) == (command, 5, 61.5)
+    assert (about["processor"], about["cores"] > 0) == ("GPU X", True)
+    assert about["disclaimer"] == DISCLAIMER
+    for name in ("versions", "weights", "data", "precision"):
+        assert about[name] == config[name]
+
+
+def test_command_names_backend_and_size() -> None:
+    record = RunRecord.model_validate_json(make_record_text(pixels=64, backend="jax"))
+    assert kept.describe(record, 1, "", 1)["command"] == (
+        "KERAS_BACKEND=jax pneumocli cv --folds 3 --recipe original --size 64 --seed 0"
+    )
+
+
+def make_record_text(pixels: int, backend: str) -> str:
+    settings = choose_config().model_dump(mode="json")
+    data = {"name": "a.npz", "digest": "0", "identity": "", "synthetic": False, "pixels": pixels}
+    data |= {"train_images": 9, "stopping_images": 9}
+    record = {"kind": "cv", "created": "", "folds": 3, "settings": settings, "data": data, "preparation": 1}
+    record |= {
+        "weights": {"name": "w", "sha256": None},
+        "precision": "float32",
+        "versions": {"backend": backend},
+    }
+    return json.dumps(record)
+
+
+def test_kept_scores_are_those_of_the_run_and_of_its_folds(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs")
+    with np.load(keep(run, tmp_path / "results", "mine") / "scores.npz", allow_pickle=False) as found:
+        arrays = dict(found)
+    for split in SIZES:
+        with np.load(run / f"scores_{split}.npz") as whole:
+            for part in ("index", "y_true", "y_score"):
+                np.testing.assert_array_equal(arrays.pop(f"{split}_{part}"), whole[part])
+        for number in range(1, FOLDS + 1):
+            with np.load(run / f"fold_{number}" / f"scores_{split}.npz") as fold:
+                if split == "out_of_fold":
+                    rows = np.flatnonzero(arrays["out_of_fold_fold"] == number)
+                    np.testing.assert_array_equal(rows, fold["index"])
+                else:
+                    np.testing.assert_array_equal(
+                        arrays[f"{split}_member_scores"][number - 1], fold["y_score"]
+                    )
+    assert set(arrays) == {"out_of_fold_fold", "val_member_scores", "test_member_scores"}
+
+
+def test_no_path_of_the_machine_is_kept(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs")
+    for name in ("config.json", "metrics_test.json"):
+        text = (run / name).read_text().replace("pneumoniamnist.npz", f"{tmp_path}/data/pneumoniamnist.npz")
+        (run / name).write_text(text.replace("weights.h5", "C:\\\\Users\\\\me\\\\weights.h5"))
+    mine = keep(run, tmp_path / "results", "mine")
+    for path in mine.glob("*.json"):
+        assert str(tmp_path) not in path.read_text()
+        assert "Users" not in path.read_text()
+    about = json.loads((mine / "about.json").read_text())
+    assert (about["data"]["name"], about["weights"]["name"]) == ("pneumoniamnist.npz", "weights.h5")
+    with np.load(mine / "scores.npz", allow_pickle=False) as arrays:
+        assert all(array.dtype.kind in "uif" for array in arrays.values())
+
+
+def test_kept_run_of_the_real_size_is_small(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", sizes={"out_of_fold": 4708, "val": 524, "test": 624})
+    mine = keep(run, tmp_path / "results", "mine")
+    assert sum(path.stat().st_size for path in mine.iterdir()) < 80_000
+
+
+def test_all_kept_results_together_are_small() -> None:
+    assert (
+        sum(path.stat().st_size for path in (EXAMPLES / "results").rglob("*") if path.is_file()) < 2_000_000
+    )
+
+
+def drop(name: str) -> Callable[[Path], None]:
+    return lambda run: (run / name).unlink()
+
+
+def change_score(run: Path) -> None:
+    with np.load(run / "fold_2" / "scores_test.npz") as found:
+        arrays = dict(found)
+    arrays["y_score"][3] = 0.123
+    np.savez(run / "fold_2" / "scores_test.npz", **arrays)
+
+
+def change_rows(run: Path) -> None:
+    with np.load(run / "fold_2" / "scores_out_of_fold.npz") as found:
+        arrays = dict(found)
+    arrays["index"] = arrays["index"] + 1000
+    np.savez(run / "fold_2" / "scores_out_of_fold.npz", **arrays)
+
+
+def other_data(run: Path) -> None:
+    change_json(run / "metrics_test.json", lambda metrics: metrics.update(data_digest="e" * 64))
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (drop("metrics_val.json"), "--split val"),
+        (drop("scores_test.npz"), "scores_test.npz is missing"),
+        (drop("config.json"), "not a run folder"),
+        (drop("fold_1/scores_val.npz"), "scores_val.npz is missing"),
+        (change_score, "not the mean"),
+        (change_rows, "of other images"),
+        (other_data, "not of the data"),
+        (lambda run: (run / "metrics_test.json").write_text("{"), "cannot be read"),
+        (lambda run: (run / "metrics_test.json").write_text("[]"), "not what this script keeps"),
+    ],
+)
+def test_damaged_run_is_not_kept(damage: Callable[[Path], None], reason: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs")
+    damage(run)
+    line = refuse("--results", tmp_path / "results", "keep", run, "--as", "mine", "--seconds", "1")
+    assert reason in line
+    assert "partial" not in line
+    assert not list((tmp_path / "results").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"), [({"synthetic": True}, "a"), ({"kind": "train"}, "a"), ({}, "../a")]
+)
+def test_what_is_not_kept(changes: dict[str, Any], name: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", **changes)
+    refuse("--results", tmp_path / "results", "keep", run, "--as", name, "--seconds", "1")
+    assert {path.name for path in tmp_path.iterdir()} <= {"runs", "results"}
+
+
+def test_kept_run_is_not_overwritten(folder: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()}
+    run = make_run(tmp_path / "runs", 9)
+    assert "--as" in refuse("--results", folder, "keep", run, "--as", "original-0", "--seconds", "1")
+    assert {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file()} == before
+
+
+def test_table_has_mean_and_sd_and_each_seed(made: Path) -> None:
+    rows = read_rows(results.make_table(made / "results"))
+    columns: list[list[float]] = []
+    for seed in range(3):
+        with np.load(made / "runs" / f"cv-{seed + 1}" / "scores_test.npz") as found:
+            y_true, y_score = found["y_true"], found["y_score"]
+        half, rule = (count_figures(y_true, y_score, threshold) for threshold in (0.5, 0.37))
+        after = cool(y_score)
+        figures = [half["roc_auc"], half["accuracy"]]
+        figures += [rule[name] for name in ("accuracy", "f1", "sensitivity", "specificity")]
+        figures += [count_calibration(y_true, score)["ece"] for score in (y_score, after)]
+        columns.append(figures)
+        row = rows[f"seed {seed}; youden on out-of-fold: 0.370"]
+        assert row[-1] == f"[original-{seed}](examples/results/original-{seed})"
+        *shown, ece = row[:-1]
+        assert [*shown, *ece.split(" / ")] == [f"{value:.4f}" for value in figures]
+    *shown, ece, source = rows["**`pneumocli cv --folds 3 --recipe original`, 3 seeds**"]
+    expected = [
+        f"{mean:.4f} ± {sd:.4f}"
+        for mean, sd in zip(np.mean(columns, axis=0), np.std(columns, axis=0, ddof=1), strict=True)
+    ]
+    assert [*shown, *ece.split(" / ")] == expected
+    assert source == "here"
+    assert rows["Theirs, 28 px †"] == ["0.9", "0.8", "-", "-", "0.7", "-", "-", "A paper"]
+    assert len(rows) == 5
+
+
+def test_table_says_how_runs_were_made_and_what_they_are_not_for(folder: Path) -> None:
+    table = results.make_table(folder)
+    assert DISCLAIMER in table
+    assert (
+        "1 / 1 / 1 min on A processor, 2 cores, in bfloat16; weights weights.h5 (SHA-256 abababab...)"
+        in table
+    )
+
+
+def test_run_without_a_rule_has_dashes(tmp_path: Path) -> None:
+    found = tmp_path / "results"
+    keep(make_run(tmp_path / "runs", with_rule=False), found, "plain")
+    make_published(found)
+    rows = read_rows(results.make_table(found))
+    assert list(rows) == ["**`pneumocli cv --folds 3 --recipe original`, 1 seed**", "seed 0"]
+    for row in rows.values():
+        assert row[2:7] == ["-"] * 5
+        assert float(row[0]) > 0.5
+
+
+def test_one_run_without_a_rule_leaves_no_mean_at_the_rule(folder: Path, tmp_path: Path) -> None:
+    keep(make_run(tmp_path / "runs", 7, with_rule=False), folder, "plain")
+    row = next(iter(read_rows(results.make_table(folder)).values()))
+    assert "±" in row[0]
+    assert row[2:7] == ["-"] * 5
+
+
+def test_recipes_are_not_averaged_together(folder: Path, tmp_path: Path) -> None:
+    keep(make_run(tmp_path / "runs", 3, dropout=0.25), folder, "dropped")
+    keep(make_run(tmp_path / "runs", 4), folder, "other-weights")
+    for name in ("about.json", "config.json"):
+        change_json(
+            folder / "other-weights" / name, lambda content: content["weights"].update(sha256="cd" * 32)
+        )
+    bold = [name for name in read_rows(results.make_table(folder)) if name.startswith("**")]
+    assert bold == [
+        "**`pneumocli cv --folds 3 --recipe original --dropout 0.25`, 1 seed**",
+        "**`pneumocli cv --folds 3 --recipe original`, 3 seeds**",
+        "**`pneumocli cv --folds 3 --recipe original`, 1 seed**",
+    ]
+
+
+def test_same_seed_twice_is_refused(folder: Path) -> None:
+    shutil.copytree(folder / "original-1", folder / "again")
+    line = refuse("--results", folder, "table")
+    assert "again" in line
+    assert "original-1" in line
+
+
+BLOCKS = [
+    *(("test", ("models", "ensemble", name), 1e-4) for name in checking.FIGURES),
+    *(("val", ("models", "fold 2", name), 1e-4) for name in ("roc_auc", "f1")),
+    *(("out_of_fold", ("models", "pooled", name), 1e-4) for name in ("accuracy", "tp")),
+    *(("test", ("at_rule", "ensemble", name), 1e-4) for name in checking.FIGURES),
+    *(("test", ("calibration", "before", name), 1e-6) for name in ("brier", "ece", "log_loss")),
+    *(("test", ("calibration", "after", name), 1e-6) for name in ("brier", "ece", "log_loss")),
+    ("test", ("calibration", "temperature"), 0.1),
+    ("test", ("decision", "threshold"), 0.01),
+    ("test", ("at_rule", "fold 1", "threshold"), 0.01),
+    ("test", ("models", "ensemble", "threshold"), 1e-9),
+]
+
+
+@pytest.mark.parametrize(("split", "keys", "more"), BLOCKS, ids=lambda value: str(value))
+def test_figure_that_the_scores_do_not_give_is_refused(
+    split: str, keys: tuple[str, ...], more: float, folder: Path
+) -> None:
+    def change(metrics: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            metrics = metrics[key]
+        metrics[keys[-1]] += more
+
+    change_json(folder / "original-1" / f"metrics_{split}.json", change)
+    line = refuse("--results", folder, "table")
+    assert "original-1" in line
+    assert split in line
+    assert keys[-1] in line
+
+
+def test_decision_that_the_scores_do_not_give_is_refused(folder: Path) -> None:
+    change_json(folder / "original-2" / "decision.json", lambda decision: decision.update(sensitivity=0.99))
+    assert "decision.json: sensitivity" in refuse("--results", folder, "table")
+
+
+def test_run_scored_by_another_rule_is_refused(folder: Path) -> None:
+    change_json(
+        folder / "original-2" / "metrics_val.json", lambda metrics: metrics["decision"].update(rule="f1")
+    )
+    assert "pneumocli evaluate" in refuse("--results", folder, "table")
+
+
+def exchange_truth(arrays: dict[str, NDArray[Any]]) -> None:
+    arrays["test_y_true"][:2] = 1 - arrays["test_y_true"][:2]
+
+
+def shift_score(arrays: dict[str, NDArray[Any]]) -> None:
+    arrays["val_member_scores"][1, 2] += 1e-3
+
+
+def repeat_row(arrays: dict[str, NDArray[Any]]) -> None:
+    arrays["out_of_fold_index"][1] = arrays["out_of_fold_index"][0]
+
+
+@pytest.mark.parametrize(
+    "change", [exchange_truth, shift_score, repeat_row, lambda arrays: arrays.pop("val_index")]
+)
+def test_changed_scores_are_refused(change: Callable[[dict[str, NDArray[Any]]], None], folder: Path) -> None:
+    change_arrays(folder / "original-0" / "scores.npz", change)
+    assert "original-0" in refuse("--results", folder, "table")
+
+
+@pytest.mark.parametrize("name", ["scores.npz", "config.json", "metrics_val.json"])
+def test_lost_or_cut_off_file_is_refused(name: str, folder: Path) -> None:
+    path = folder / "original-0" / name
+    path.write_bytes(path.read_bytes()[:100])
+    assert name in refuse("--results", folder, "table")
+    path.unlink()
+    assert name in refuse("--results", folder, "table")
+
+
+def test_about_of_another_run_is_refused(folder: Path) -> None:
+    shutil.copy(folder / "original-0" / "about.json", folder / "original-1" / "about.json")
+    assert "about.json" in refuse("--results", folder, "table")
+
+
+def test_what_a_killed_keep_left_is_passed_over(folder: Path) -> None:
+    before = results.make_table(folder)
+    shutil.copytree(folder / "original-1", folder / ".new.123.partial")
+    assert results.make_table(folder) == before
+
+
+@pytest.mark.parametrize(
+    "row", ["A,28 px,0.9,,,,,,A paper", "A,28 px,0.9,,,,,best,A paper", "A,28 px,0.9,,,,,test,"]
+)
+def test_published_row_without_protocol_or_source_is_refused(row: str, tmp_path: Path) -> None:
+    make_published(tmp_path, row)
+    assert "published.csv" in refuse("--results", tmp_path, "table")
+
+
+def test_table_is_written_between_the_marks_alone(folder: Path, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"above\n\n{results.BEGIN}\nold\n{results.END}\n\nbelow\n", encoding="utf-8")
+    for _ in range(2):
+        results.main(["--results", str(folder), "update", "--readme", str(readme)])
+        text = readme.read_text(encoding="utf-8")
+        table = results.make_table(folder)
+        assert text == f"above\n\n{results.BEGIN}\n\n{table}\n\n{results.END}\n\nbelow\n"
+        assert results.read_table(readme) == table
+
+
+@pytest.mark.parametrize("text", ["none", results.BEGIN, f"{results.END} {results.BEGIN}", results.BEGIN * 2])
+def test_file_without_the_marks_is_left_alone(text: str, folder: Path, tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    refuse("--results", folder, "update", "--readme", readme)
+    assert readme.read_text() == text
+
+
+def test_readme_has_the_table_that_the_script_prints() -> None:
+    readme = ROOT / "README.md"
+    if results.BEGIN not in readme.read_text(encoding="utf-8"):
+        pytest.skip("the README has no place for the table")
+    command = [sys.executable, str(EXAMPLES / "results.py"), "table"]
+    printed = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    assert printed.returncode == 0, printed.stderr
+    assert results.read_table(readme) == printed.stdout.strip()
+
+
+PUBLISHED_TEXT = (EXAMPLES / "results" / "published.csv").read_text(encoding="utf-8")
+PUBLISHED = list(csv.DictReader(PUBLISHED_TEXT.splitlines()))
+
+
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: f"{row['model']}, {row['input']}")
+def test_published_figures_go_with_the_counts_of_the_test_images(row: dict[str, str]) -> None:
+    value = {
+        name: float(row[name])
+        for name in ("auc", "accuracy", "f1", "sensitivity", "specificity")
+        if row[name]
+    }
+    assert all(0.2 < figure < 1 for figure in value.values())
+    assert value
+    if {"accuracy", "sensitivity", "specificity"} <= set(value):
+        tp, tn = 390 * value["sensitivity"], 234 * value["specificity"]
+        assert value["accuracy"] == pytest.approx((tp + tn) / 624, abs=1e-3)
+        if "f1" in value:
+            assert value["f1"] == pytest.approx(2 * tp / (tp + 390 + 234 - tn), abs=1e-3)
+
+
+def test_published_rows_that_were_picked_on_test_are_marked() -> None:
+    picked = {row["source"] for row in PUBLISHED if row["picked"] == "test"}
+    assert picked == {"Omid-Nejati/MedViTV2", "Horizon-42/ExplainableAI_Medical"}
+    rows = [(row["model"], row["input"], row["source"]) for row in PUBLISHED]
+    assert len(set(rows)) == len(rows) > 40
+    assert "MedViT-T" not in {row["model"] for row in PUBLISHED}  # known from memory only
