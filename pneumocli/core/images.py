@@ -8,7 +8,9 @@ and every other size, bilinear without JPEG is an assumption.
 """
 
 import io
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pneumocli.core.errors import ImageError
+from pneumocli.core.hardware import count_cores
 
 # Kept in a run's record; to be raised whenever these steps give other pixels than before.
 PREPARATION_VERSION = 1
@@ -24,6 +27,8 @@ MEASURED_PIXELS = 28
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 JPEG_QUALITY = 75
+
+READ_AHEAD = 128  # images that wait, decoded, for whoever takes them
 
 
 def describe_preparation(pixels: int) -> str:
@@ -73,6 +78,30 @@ def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:
     except Exception as error:  # Pillow promises no list of what a damaged file can raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path} cannot be read as an image ({reason})") from None
+
+
+def read_images(paths: Iterable[Path], pixels: int) -> Iterator[tuple[Path, NDArray[np.uint8] | ImageError]]:
+    """Read image files by several threads, a few ahead of whoever takes them, in the order given.
+
+    Yields:
+        Each path with its image, as `read_image` returns it, or with the error why there is none.
+    """
+    waiting: deque[tuple[Path, Future[NDArray[np.uint8] | ImageError]]] = deque()
+    with ThreadPoolExecutor(count_cores()) as readers:
+        for path in paths:
+            waiting.append((path, readers.submit(_try_image, path, pixels)))
+            if len(waiting) >= READ_AHEAD:
+                path, image = waiting.popleft()
+                yield path, image.result()
+        for path, image in waiting:
+            yield path, image.result()
+
+
+def _try_image(path: Path, pixels: int) -> NDArray[np.uint8] | ImageError:
+    try:
+        return read_image(path, pixels)
+    except ImageError as error:
+        return error
 
 
 def prepare_image(image: Image.Image, pixels: int) -> NDArray[np.uint8]:
