@@ -50,4 +50,4 @@ def train(
             listen=work.listen,
             notify=work.notify,
         )
-    show_training(run, "val", output_format, quiet)
+    show_training(run, "val", output_format, quiet, data)
