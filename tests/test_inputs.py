@@ -112,6 +112,16 @@ def test_other_images_without_splits_are_all_scored_in_the_order_of_their_names(
     assert "no val images" in refuse(DataError, found, make_trained(tmp_path, small_dataset), "val")
 
 
+def test_images_that_have_changed_since_the_training_are_not_taken_for_others(
+    folder: Path, tmp_path: Path
+) -> None:
+    run = make_trained(tmp_path, gather_data(str(folder), 28).dataset)
+    draw_files(folder, ["normal/new.png"], seed=1)
+    found = gather_data(str(folder), 28, seed=None)
+    assert "--split all" in refuse(DataError, found, run, None)
+    assert choose_scored(found, run, "all")[1] == "all"
+
+
 def test_few_other_images_are_enough_to_be_scored(tmp_path: Path, small_dataset: Dataset) -> None:
     draw_files(tmp_path / "few", name_files((1, 2)))
     found = gather_data(str(tmp_path / "few"), 28, seed=None)

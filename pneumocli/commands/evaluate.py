@@ -25,7 +25,8 @@ def evaluate(
 ) -> None:
     """Score a run: for a cross-validation, its best single model beside the mean of its folds.
 
-    The best single model is the fold with the highest AUC on the images it was not trained on.
+    The best single model is the fold with the highest AUC on the images it was not trained on. Other
+    data than the run's are external validation: the same models and threshold, figures kept apart.
     """
     if run is not None and ensemble is not None:
         raise typer.BadParameter("give a run or --ensemble, not both")

@@ -133,7 +133,7 @@ def choose_scored(found: DataInput, run: Run, split: str | None) -> tuple[Datase
         The run's own images divided as for its training; of other images that name no splits, all.
 
     Raises:
-        DataError: there is no such split, or it holds images that the run was trained on.
+        DataError: there is no such split, or it holds, or may hold, images that the run was trained on.
         RunError: the run was trained with another way of reading image files.
     """
     dataset, record = found.dataset, run.record
@@ -147,6 +147,11 @@ def choose_scored(found: DataInput, run: Run, split: str | None) -> tuple[Datase
             divided = divide_dataset(dataset, record.settings.seed)
             dataset = divided if run.owns(divided) else dataset
     chosen = split or ("test" if "test" in dataset.splits else WHOLE)
+    if split is None and chosen == WHOLE and dataset.name == record.data.name and not run.owns(dataset):
+        raise DataError(
+            f"{dataset.name} is not what {run.path} was trained on, though of the same name: some of its images "
+            "may be among those trained on; if none is, score them with --split all"
+        )
     if chosen == WHOLE and run.owns(dataset):
         others = [name for name in dataset.names if name != "train"]
         raise DataError(
