@@ -149,8 +149,8 @@ def choose_scored(found: DataInput, run: Run, split: str | None) -> tuple[Datase
     chosen = split or ("test" if "test" in dataset.splits else WHOLE)
     if split is None and chosen == WHOLE and dataset.name == record.data.name and not run.owns(dataset):
         raise DataError(
-            f"{dataset.name} is not what {run.path} was trained on, though of the same name: some of its images "
-            "may be among those trained on; if none is, score them with --split all"
+            f"{dataset.name} is not what {run.path} was trained on, though of the same name: some of its "
+            "images may be among those trained on; if none is, score them with --split all"
         )
     if chosen == WHOLE and run.owns(dataset):
         others = [name for name in dataset.names if name != "train"]
