@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pneumocli.core.data import CLASS_NAMES, SPLIT_NAMES, WHOLE, Dataset, Split
 from pneumocli.core.errors import DataError, ImageError
-from pneumocli.core.images import describe_preparation, read_images
+from pneumocli.core.images import describe_steps, read_images
 from pneumocli.core.listing import SHOWN, ImageFile, list_files, name_collection
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
 
@@ -48,7 +48,7 @@ def read_collection(
     for name, span in spans.items():
         _check_classes(path, name, labels[span])
     groups = _number_groups(path, files, notify)
-    notify(f"images: {describe_preparation(pixels)}")
+    notify(f"images: {describe_steps(pixels)}")
     images = _read_all(path, [file.path for file in files], pixels, listen)
     return Dataset(
         name_collection(path),

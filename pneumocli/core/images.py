@@ -33,10 +33,16 @@ READ_AHEAD = 128  # images that wait, decoded, for whoever takes them
 
 def describe_preparation(pixels: int) -> str:
     """Return in words what `read_image` does to an image file that is not of the trained size."""
-    steps = f"grey, cropped to the middle square, bilinear to {pixels} px"
+    steps = describe_steps(pixels)
     if pixels == MEASURED_PIXELS:
-        return f"{steps}, JPEG quality {JPEG_QUALITY}: as the data set was made"
+        return f"{steps}: as the data set was made"
     return f"{steps}: an assumption, since how the data set was made at this size is not known"
+
+
+def describe_steps(pixels: int) -> str:
+    """Return the steps alone: for images of one's own they are the same in training and prediction."""
+    steps = f"grey, cropped to the middle square, bilinear to {pixels} px"
+    return f"{steps}, JPEG quality {JPEG_QUALITY}" if pixels == MEASURED_PIXELS else steps
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:

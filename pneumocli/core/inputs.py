@@ -156,7 +156,7 @@ def choose_scored(found: DataInput, run: Run, split: str | None) -> tuple[Datase
         others = [name for name in dataset.names if name != "train"]
         raise DataError(
             f"{run.path} was trained on images of {dataset.name}, so that figures on all of them would be "
-            f"too good; name a split that it was not ({', '.join(others)}) with --split, or other --data"
+            f"too good; name another split ({', '.join(others)}) with --split, or other --data"
         )
     if chosen != WHOLE:
         dataset.pick(chosen)
