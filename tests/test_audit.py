@@ -272,6 +272,37 @@ def test_audit_is_json() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["xrays", "xrays.csv"])
+def test_own_images_are_counted_and_not_compared_with_known_files(name: str, tmp_path: Path) -> None:
+    path, where = tmp_path / name, "named in xrays.csv"
+    if not path.suffix:
+        path.mkdir()
+        where = "in folder xrays"
+    some = Dataset(name, {"train": make_split(1, 6, 9), "test": make_split(2, 3, 4)})
+    identity = identify(some, path)
+    assert identity.kind == Kind.OWN
+    assert identity.sentence == (
+        f"own images: 22 files {where}: train 15 (6 normal, 9 pneumonia), test 7 (3 normal, 4 pneumonia)"
+    )
+    assert identify(Dataset(name, {"all": make_split(1, 6, 9)}), path).sentence.endswith(
+        "all 15 (6 normal, 9 pneumonia)"
+    )
+
+
+def test_duplicates_among_some_splits_or_all_images() -> None:
+    planted = plant(make_dataset(8), (("train", 7), ("train", 8)), (("train", 7), ("test", 8)))
+    some = audit_dataset(Dataset("own", {"test": planted.test, "train": planted.train}))
+    assert list(some.splits) == ["train", "test"]
+    assert (some.splits["train"].surplus, some.splits["test"].surplus, some.shared) == (
+        1,
+        0,
+        {"train/test": 1},
+    )
+    whole = audit_dataset(Dataset("own", {"all": planted.pick("all")}))
+    assert (whole.groups, whole.grouped_images, whole.shared) == (1, 3, {})
+    assert (whole.splits["all"].surplus, whole.splits["all"].images) == (2, 45)
+
+
 @pytest.mark.skipif(not REAL.is_file(), reason="PNEUMOCLI_DATA names no file")
 def test_real_data() -> None:
     dataset = load_dataset(REAL)

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import typer.main
+from pictures import draw_files, name_files
 from PIL import Image
 from pydantic.fields import FieldInfo
 from small import copy_run
@@ -29,7 +30,7 @@ from pneumocli.core.data import Dataset
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.figures import read_figures
 from pneumocli.core.model import BackboneBuilder
-from pneumocli.core.runs import CONFIG, ENSEMBLE, MODEL, Run, open_run
+from pneumocli.core.runs import CONFIG, ENSEMBLE, EXTERNAL, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
 from pneumocli.report.terminal import SYNTHETIC_NOTE
@@ -318,8 +319,8 @@ def is_picture(path: Path) -> bool:
         return picture.format == "PNG" and min(picture.size) > 500
 
 
-def test_evaluate_draws_the_curves_of_folds(cv_copy: Run) -> None:
-    result = succeed("evaluate", cv_copy.path, "--data", "synthetic")
+def test_evaluate_draws_the_curves_of_folds(cv_copy: Run, data_file: Path) -> None:
+    result = succeed("evaluate", cv_copy.path, "--data", data_file)
     picture = cv_copy.path / "roc_test.png"
     assert is_picture(picture)
     assert str(picture) in result.stderr
@@ -339,22 +340,23 @@ def read_scored(run_folder: Run) -> Any:
 
 
 def test_compare_two_runs_on_the_same_images(cv_copy: Run, train_copy: Run) -> None:
-    unscored = run("compare", cv_copy.path, train_copy.path)
+    names = (cv_copy.path, train_copy.path, "--data", "synthetic")
+    unscored = run("compare", *names)
     assert unscored.exit_code == 1
     assert f"pneumocli evaluate {cv_copy.path} --split test" in unscored.stderr
     joined, single = read_scored(cv_copy), read_scored(train_copy)
-    result = succeed("compare", cv_copy.path, train_copy.path, "--format", "json")
+    result = succeed("compare", *names, "--format", "json")
     found = json.loads(result.stdout)
     auc = found["differences"]["roc_auc"]
     assert auc["first"] == pytest.approx(joined["models"]["ensemble"]["roc_auc"])
     assert auc["second"] == pytest.approx(single["models"][train_copy.name]["roc_auc"])
     assert found["disclaimer"] == DISCLAIMER
     assert SYNTHETIC_NOTE in result.stderr
-    assert f"A: {cv_copy.name}" in succeed("compare", cv_copy.path, train_copy.path).stdout
+    assert f"A: {cv_copy.name}" in succeed("compare", *names).stdout
 
 
-def test_evaluate_draws_the_curve_of_a_single_model(train_copy: Run) -> None:
-    succeed("evaluate", train_copy.name, "--split", "val", "--data", "synthetic")
+def test_evaluate_draws_the_curve_of_a_single_model(train_copy: Run, data_file: Path) -> None:
+    succeed("evaluate", train_copy.name, "--split", "val", "--data", data_file)
     assert is_picture(train_copy.path / "roc_val.png")
     assert not list(train_copy.path.glob("*test*"))
 
@@ -508,7 +510,7 @@ def test_tables_of_long_names_are_not_cut(
         text = succeed("evaluate", copied.path, "--data", data).stdout
         assert "…" not in text
         assert name in "".join(text.split())
-        for metrics in read_figures(copied.path, "test").models.values():
+        for metrics in read_figures(copied.path / EXTERNAL / data.name, "test").models.values():
             if finished is train_run:
                 assert f"{metrics.roc_auc:.4f}" in text
 
@@ -526,6 +528,134 @@ def test_fetch_imports_a_file(data_file: Path, tmp_path: Path, monkeypatch: pyte
     table = succeed("fetch", "--from", data_file).stdout
     for name in ("train", "val", "test"):
         assert name in table
+
+
+# Own image files
+
+
+@pytest.mark.usefixtures("tiny_commands")
+def test_own_images_from_training_to_figures(tmp_path: Path) -> None:
+    folder, runs_dir = tmp_path / "xrays", tmp_path / "runs"
+    draw_files(folder, [*name_files((20, 20)), "normal/.hidden.png"], pixels=50)
+    (folder / "notes.txt").touch()
+    result = succeed("cv", "--folds", "2", "--data", folder, "--size", "40", "--seed", "4", *SHORT)
+    for words in ("passed over 2 ", "40 px", "divided by seed 4", "own images: 40 files in folder xrays"):
+        assert words in result.stderr
+    assert f"pneumocli evaluate {runs_dir / 'cv-1'} --data {folder}" in result.stderr
+    record = open_run(runs_dir / "cv-1").record
+    assert (record.data.name, record.data.pixels, record.data.train_images) == ("xrays", 40, 32)
+    assert str(tmp_path) not in record.model_dump_json()
+
+    result = succeed("evaluate", "--data", folder, "--format", "json")
+    content = json.loads(result.stdout)
+    assert (content["data"], content["split"], content["models"]["ensemble"]["n"]) == ("xrays", "test", 4)
+    assert content["data_digest"] == record.data.digest
+    assert "is not the data set" not in result.stderr
+    assert is_picture(runs_dir / "cv-1" / "roc_test.png")
+    assert "too good" in fail("evaluate", "--data", folder, "--split", "all")
+
+
+def write_labels(folder: Path, *columns: str, label: str = "") -> Path:
+    """A CSV beside images of its own; `columns` are further ones, each with its header first."""
+    names = name_files((5, 7), "x/")
+    draw_files(folder, names, pixels=60)
+    lines = ["path,label", *(f"{name},{label or name.split('/')[1]}" for name in names)]
+    for column in columns:
+        header, *values = column.split()
+        lines = [f"{lines[0]},{header}"] + [
+            f"{line},{values[number % len(values)]}" for number, line in enumerate(lines[1:])
+        ]
+    path = folder / "labels.csv"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_external_validation(cv_copy: Run, train_copy: Run, data_file: Path, tmp_path: Path) -> None:
+    own = succeed("evaluate", cv_copy.path, "--data", data_file, "--format", "json").stdout
+    kept = {path: path.read_bytes() for path in cv_copy.path.rglob("*") if path.is_file()}
+    labels = write_labels(tmp_path / "hospital")
+    result = succeed("evaluate", cv_copy.path, "--data", labels, "--format", "json")
+    content = json.loads(result.stdout)
+    place = cv_copy.path / EXTERNAL / "labels.csv"
+    assert (content["data"], content["split"], content["models"]["ensemble"]["n"]) == (
+        "labels.csv",
+        "all",
+        12,
+    )
+    assert content == json.loads((place / "metrics_all.json").read_text())
+    assert is_picture(place / "roc_all.png")
+    for words in ("external validation", "scored on: all images of labels.csv", "28 px"):
+        assert words in result.stderr
+    assert {path: path.read_bytes() for path in kept} == kept
+    assert succeed("evaluate", cv_copy.path, "--data", data_file, "--format", "json").stdout == own
+
+    succeed("evaluate", train_copy.path, "--data", labels)
+    compared = succeed("compare", cv_copy.path, train_copy.path, "--data", "labels.csv", "--format", "json")
+    found = json.loads(compared.stdout)
+    assert (found["split"], found["data"], found["n"]) == ("all", "labels.csv", 12)
+
+    draw_files(tmp_path / "hospital", ["x/normal/000.png"], seed=9)
+    assert "other images of that name" in fail("evaluate", cv_copy.path, "--data", labels)
+
+
+def test_external_validation_on_a_split(cv_copy: Run, tmp_path: Path) -> None:
+    labels = write_labels(tmp_path, "split train test test")
+    for options, split, n in (((), "test", 8), (("--split", "all"), "all", 12)):
+        text = succeed("evaluate", "--data", labels, *options, "--format", "json").stdout
+        content = json.loads(text)
+        assert (content["split"], content["models"]["ensemble"]["n"]) == (split, n)
+    assert "no val images (it has: train, test)" in fail("evaluate", "--data", labels, "--split", "val")
+
+
+def test_own_images_are_shown_by_fetch_and_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "xrays"
+    draw_files(folder, name_files((2, 3)))
+    shutil.copy(folder / "normal/000.png", folder / "pneumonia/copy.png")
+    monkeypatch.setenv("PNEUMOCLI_DATA", str(folder))
+    monkeypatch.setenv("PNEUMOCLI_WEIGHTS", "none")
+    content = json.loads(succeed("fetch", "--format", "json").stdout)
+    assert (content["identity"]["kind"], content["groups"], content["label_conflicts"]) == ("own", 1, 1)
+    assert (content["splits"]["all"]["images"], content["splits"]["all"]["surplus"]) == (6, 1)
+    assert "own images: 6 files in folder xrays" in succeed("fetch").stdout
+    assert json.loads(succeed("doctor", "--format", "json").stdout)["data"] == str(folder)
+
+
+OWN_FAULTS: dict[str, Callable[[Path], object]] = {
+    "one class": lambda folder: draw_files(folder, name_files((0, 4))),
+    "other class": lambda folder: draw_files(folder, ["normal/a.png", "covid/a.png"]),
+    "no image": lambda folder: [write_labels(folder), (folder / "x/normal/000.png").write_text("hello")],
+    "bad label": lambda folder: write_labels(folder, label="sick"),
+    "bad split": lambda folder: write_labels(folder, "split dev"),
+    "file lost": lambda folder: [write_labels(folder), (folder / "x/normal/000.png").unlink()],
+}
+
+
+@pytest.mark.usefixtures("tiny_commands")
+@pytest.mark.parametrize("command", ["train", "cv", "evaluate"])
+@pytest.mark.parametrize("spoil", OWN_FAULTS.values(), ids=OWN_FAULTS.keys())
+def test_own_images_with_a_fault(
+    command: str, spoil: Callable[[Path], object], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    folder = tmp_path / "xrays"
+    spoil(folder)
+    data = folder / "labels.csv" if (folder / "labels.csv").exists() else folder
+    if command == "evaluate":
+        copied = request.getfixturevalue("cv_copy")
+        assert str(data) in fail("evaluate", copied.path, "--data", data)
+        assert not (copied.path / EXTERNAL).exists()
+    else:
+        assert str(data) in fail(command, "--data", data, *SHORT)
+        assert not list_runs_made(tmp_path)
+
+
+@pytest.mark.usefixtures("tiny_commands")
+@pytest.mark.parametrize("command", ["train", "cv"])
+def test_training_on_own_images_needs_train_and_val(command: str, tmp_path: Path) -> None:
+    for lost, columns in (("val", "split train test"), ("train", "split val test"), ("few", "")):
+        labels = write_labels(tmp_path / lost, *filter(None, [columns]))
+        line = fail(command, "--data", labels, *SHORT)
+        assert ("too few to divide" if lost == "few" else f"has no {lost} images") in line
+    assert not list_runs_made(tmp_path)
 
 
 # Errors

@@ -15,7 +15,7 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, write_figures
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.resampling import draw_resamples
-from pneumocli.core.runs import Run
+from pneumocli.core.runs import Run, open_run
 from pneumocli.core.scores import Scores, write_scores
 from pneumocli.report.tables import tabulate_comparison
 from pneumocli.report.terminal import open_stdout
@@ -95,16 +95,27 @@ Score = Callable[..., Run]
 def score(tmp_path: Path) -> Score:
     """Make a run that has scored 80 test images."""
 
-    def call(name: str, row: int, digest: str = "a" * 64, threshold: float = 0.5, n: int = 80) -> Run:
-        run = make_run(tmp_path, "train", name)
+    def call(
+        name: str,
+        row: int,
+        digest: str = "a" * 64,
+        threshold: float = 0.5,
+        n: int = 80,
+        split: str = "test",
+        external: str | None = None,
+    ) -> Run:
+        run = (
+            make_run(tmp_path, "train", name) if not (tmp_path / name).exists() else open_run(tmp_path / name)
+        )
+        folder = run.path if external is None else run.path / "external" / external
         y_true, scores = draw_models(n=n)
-        write_scores(run.path, "test", Scores(np.arange(n), y_true, scores[row].astype(np.float32)), "file")
+        write_scores(folder, split, Scores(np.arange(n), y_true, scores[row].astype(np.float32)), "file")
         metrics = compute_metrics(y_true, scores[row], threshold)
         write_figures(
-            run.path,
+            folder,
             Figures(
                 run=name,
-                split="test",
+                split=split,
                 data="file",
                 data_digest=digest,
                 synthetic=False,
@@ -138,6 +149,39 @@ def test_single_image_of_a_class_is_too_few(score: Score) -> None:
 def test_run_that_was_not_scored_is_told_how(score: Score, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"pneumocli evaluate .* --split test"):
         compare_runs(score("one", 0), make_run(tmp_path, "train", "two"), "test")
+
+
+def test_other_data_are_compared_by_their_name(score: Score) -> None:
+    score("one", 0, digest="b" * 64, n=90)
+    one = score("one", 0, external="file")
+    two = score("two", 1, external="file")
+    found = compare_runs(one, two, None, "file")
+    assert (found.split, found.n) == ("test", 80)
+    y_true, (first, second) = draw_models()
+    assert found.differences["roc_auc"].first == pytest.approx(compute_metrics(y_true, first).roc_auc)
+    assert found.differences["roc_auc"].second == pytest.approx(compute_metrics(y_true, second).roc_auc)
+    with pytest.raises(RunError, match=r"two has not been scored on test;.*--split test$"):
+        compare_runs(one, two, None)
+
+
+def test_a_runs_own_data_are_found_by_their_name_too(score: Score) -> None:
+    # Every run of these tests was trained on small.npz.
+    found = compare_runs(score("one", 0), score("two", 1, external="small.npz"), None, "small.npz")
+    assert found.n == 80
+
+
+def test_all_images_where_nothing_else_was_scored(score: Score) -> None:
+    one, two = (score(name, row, external="x", split="all") for row, name in enumerate(("one", "two")))
+    assert compare_runs(one, two, None, "x").split == "all"
+    score("one", 0, external="x")
+    with pytest.raises(RunError, match=r"two has not been scored on test of x;.*--split test --data FILE"):
+        compare_runs(one, two, None, "x")
+    assert compare_runs(one, two, "all", "x").split == "all"
+
+
+def test_unknown_data_are_refused(score: Score) -> None:
+    with pytest.raises(RunError, match="has not been scored on test of nothing"):
+        compare_runs(score("one", 0), score("two", 1), None, "nothing")
 
 
 def test_table_is_whole_at_80_columns(

@@ -403,3 +403,47 @@ def test_real_data_has_the_published_counts(real_data: Path) -> None:
     }
     assert len(find_originals(dataset.val, dataset.train)) == 524 - 8
     assert len(find_originals(dataset.test, dataset.train)) == 624
+
+
+def test_subset_of_a_split_keeps_its_groups() -> None:
+    split = Split(np.zeros((4, 2, 2), np.uint8), np.arange(4) % 2, np.array([7, 8, 8, 9]))
+    taken = split.take(np.array([3, 0]))
+    assert taken.groups is not None
+    assert taken.groups.tolist() == [9, 7]
+    assert Split(split.images, split.labels).take(np.array([1])).groups is None
+    assert split.digest() == Split(split.images, split.labels).digest()
+
+
+def test_all_images_of_a_dataset_stand_split_by_split(small_dataset: Dataset) -> None:
+    turned = Dataset("turned", dict(reversed(small_dataset.splits.items())))
+    for dataset in (small_dataset, turned):
+        whole = dataset.pick("all")
+        parts = [small_dataset.train, small_dataset.val, small_dataset.test]
+        np.testing.assert_array_equal(whole.images, np.concatenate([part.images for part in parts]))
+        np.testing.assert_array_equal(whole.labels, np.concatenate([part.labels for part in parts]))
+        assert whole.groups is None
+        assert dataset.digest() == small_dataset.digest()
+
+
+def test_all_images_keep_their_groups_if_all_have_them() -> None:
+    images, labels = np.zeros((2, 2, 2), np.uint8), np.arange(2)
+    known = Split(images, labels, np.array([5, 6]))
+    for other, expected in (
+        (Split(images, labels, np.array([6, 7])), [5, 6, 6, 7]),
+        (Split(images, labels), None),
+    ):
+        groups = Dataset("own", {"train": known, "test": other}).pick("all").groups
+        assert (None if groups is None else groups.tolist()) == expected
+
+
+@pytest.mark.parametrize("name", ["train", "val", "test"])
+def test_split_that_is_not_there(name: str, small_dataset: Dataset) -> None:
+    others = {other: split for other, split in small_dataset.splits.items() if other != name}
+    lacking = Dataset("xrays", others)
+    with pytest.raises(DataError, match=f"xrays has no {name} images") as caught:
+        getattr(lacking, name)
+    assert all(other in str(caught.value) for other in others)
+    assert lacking.pixels == 28
+    assert lacking.digest() != small_dataset.digest()
+    with pytest.raises(DataError, match="it has: all"):
+        Dataset("xrays", {"all": small_dataset.train}).pick(name)

@@ -14,7 +14,7 @@ from small import FOLDS, copy_run
 
 from pneumocli.core.artefact import load_model, read_card, save_model
 from pneumocli.core.audit import KNOWN_DIGESTS, digest_images
-from pneumocli.core.data import NORMAL, PNEUMONIA, Dataset
+from pneumocli.core.data import NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset
 from pneumocli.core.errors import DataError, RunError
 from pneumocli.core.evaluation import (
     Evaluation,
@@ -300,3 +300,51 @@ def test_drawn_training_images_mark_figures_of_other_images(cv_copy: Run, small_
     assert evaluate_run(cv_copy, other, "test").figures.synthetic
     content = json.loads((cv_copy.path / "metrics_test.json").read_text())
     assert (content["data"], content["synthetic"]) == ("small.npz", True)
+
+
+def test_other_data_leave_the_runs_own_figures_alone(
+    evaluated: Evaluated, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    run = copy_run(evaluated[0], tmp_path)
+    before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    other = replace(draw_dataset(seed=1, train=8, val=8, test=8), name="other.npz", synthetic=False)
+    evaluation = evaluate_run(run, other, "test")
+    assert {path: path.read_bytes() for path in before} == before
+    place = run.path / "external" / "other.npz"
+    assert read_figures(place, "test") == evaluation.figures
+    assert (evaluation.figures.data, evaluation.figures.models[ENSEMBLE_NAME].n) == ("other.npz", 8)
+    folders = [place / f"fold_{fold}" for fold in range(1, FOLDS + 1)]
+    for folder, name in zip([*folders, place], evaluation.y_score, strict=True):
+        np.testing.assert_array_equal(read_scores(folder, "test").y_score, evaluation.y_score[name])
+        np.testing.assert_array_equal(read_scores(folder, "test").y_true, other.test.labels)
+    assert evaluate_run(run, small_dataset, "test").figures == evaluated[1].figures
+
+
+def test_all_images_are_scored_as_each_split_is(train_copy: Run) -> None:
+    other = draw_dataset(seed=1, train=8, val=8, test=8)
+    whole = evaluate_run(train_copy, other, "all").y_score[train_copy.name]
+    parts = [evaluate_run(train_copy, other, split).y_score[train_copy.name] for split in SPLIT_NAMES]
+    np.testing.assert_allclose(whole, np.concatenate(parts), rtol=0, atol=1e-6)
+    alone = evaluate_run(train_copy, Dataset("alone", {"all": other.pick("all")}), "all")
+    np.testing.assert_array_equal(alone.y_score[train_copy.name], whole)
+    names = {path.name for path in (train_copy.path / "external" / "synthetic").iterdir()}
+    assert {"scores_all.npz", "metrics_all.json"} <= names
+
+
+def test_other_images_of_a_name_that_is_taken_are_refused(train_copy: Run) -> None:
+    for split in ("test", "val", "test", "all"):
+        evaluate_run(train_copy, draw_dataset(seed=1, train=8, val=8, test=8), split)
+    place = train_copy.path / "external" / "synthetic"
+    before = {path: path.read_bytes() for path in place.iterdir()}
+    for split in ("test", "val", "all"):
+        with pytest.raises(RunError, match="other images of that name") as caught:
+            evaluate_run(train_copy, draw_dataset(seed=2, train=8, val=8, test=8), split)
+        assert str(place) in str(caught.value)
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_split_that_is_not_there(train_copy: Run, small_dataset: Dataset) -> None:
+    lacking = Dataset("own", {"val": small_dataset.val})
+    with pytest.raises(DataError, match="own has no test images"):
+        evaluate_run(train_copy, lacking, "test")
+    assert not (train_copy.path / "external").exists()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pictures import draw_files, name_files, sort_by_class, write_split
 from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
 
 from pneumocli.core.artefact import load_model, read_card
@@ -20,6 +21,7 @@ from pneumocli.core.errors import DataError, PneumoError, WeightsError
 from pneumocli.core.experiments import cross_validate, train_single
 from pneumocli.core.figures import POOLED_NAME, Figures, name_fold, read_figures
 from pneumocli.core.inference import compute_member_scores
+from pneumocli.core.inputs import gather_data
 from pneumocli.core.metrics import FIGURES, compute_metrics
 from pneumocli.core.model import BackboneBuilder
 from pneumocli.core.progress import Progress
@@ -326,3 +328,48 @@ def test_taken_name_is_refused_before_training(cv_copy: Run, train: Train, small
     with pytest.raises(PneumoError, match="there already"):
         train(small_dataset, folds=FOLDS, name=cv_copy.name, listen=refuse_to_train)
     assert stamp_files(cv_copy.path) == before
+
+
+@pytest.mark.parametrize("form", ["folder", "csv"])
+def test_image_files_train_what_the_same_images_in_an_npz_file_do(
+    form: str, train: Train, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    sorted_splits = {name: sort_by_class(split) for name, split in small_dataset.splits.items()}
+    rows = []
+    for name, split in sorted_splits.items():
+        files = write_split(tmp_path / "xrays" / name, split)
+        rows += [f"{name}/{file},{file.partition('/')[0]},{name}" for file in files]
+    path = tmp_path / "xrays"
+    if form == "csv":
+        path = path / "labels.csv"
+        path.write_text("\n".join(["path,label,split", *rows[::-1]]))
+    plain = train(replace(small_dataset, splits=sorted_splits), folds=2, name="npz", cache=None)
+    own = train(gather_data(str(path), 28).dataset, folds=2, name="own", cache=None)
+    for mine, other in zip([own.path, *own.member_paths()], [plain.path, *plain.member_paths()], strict=True):
+        assert read_bytes(mine, OUT_OF_FOLD) == read_bytes(other, OUT_OF_FOLD)
+    assert own.record.data.digest == plain.record.data.digest
+    assert own.record.data.name == path.name
+
+
+def test_large_image_files_without_splits_are_trained_on(train: Train, tmp_path: Path) -> None:
+    draw_files(tmp_path / "xrays", name_files((12, 14)), pixels=250)
+    data = gather_data(str(tmp_path / "xrays"), 224)
+    run = train(data.dataset)
+    assert (run.record.data.pixels, run.record.data.train_images) == (224, len(data.dataset.train))
+    assert read_card(run.path / MODEL).pixels == 224
+    np.testing.assert_array_equal(read_scores(run.path, "val").y_true, data.dataset.val.labels)
+
+
+def test_test_images_are_not_needed(train: Train, small_dataset: Dataset) -> None:
+    splits = {name: small_dataset.splits[name] for name in ("train", "val")}
+    with_test, without = train(small_dataset), train(Dataset("own", splits))
+    assert read_bytes(without.path, "val") == read_bytes(with_test.path, "val")
+
+
+@pytest.mark.parametrize("lost", ["train", "val"])
+def test_splits_that_training_needs(lost: str, train: Train, small_dataset: Dataset, tmp_path: Path) -> None:
+    splits = {name: split for name, split in small_dataset.splits.items() if name != lost}
+    for folds in (None, 2):
+        with pytest.raises(DataError, match=f"own has no {lost} images"):
+            train(Dataset("own", splits), folds=folds)
+    assert not (tmp_path / "runs").exists()

@@ -404,15 +404,25 @@ def test_missing_file_names_its_origin(tmp_path: Path, monkeypatch: pytest.Monke
         assert "\n" not in str(caught.value) and repr(missing) in str(caught.value)
         return str(caught.value)
 
-    assert fail(DataError, lambda: fetch.locate_data(missing, 28, tmp_path)).startswith("--data names")
+    is_folder = missing == "."
+    if not is_folder:
+        assert fail(DataError, lambda: fetch.locate_data(missing, 28, tmp_path)).startswith("--data names")
     assert fail(WeightsError, lambda: fetch.locate_weights(missing, tmp_path)).startswith("--weights names")
     if missing and "\0" not in missing:
         monkeypatch.setenv("PNEUMOCLI_DATA", missing)
         monkeypatch.setenv("PNEUMOCLI_WEIGHTS", missing)
-        assert "variable PNEUMOCLI_DATA" in fail(DataError, lambda: fetch.locate_data(None, 28, tmp_path))
+        if not is_folder:
+            assert "variable PNEUMOCLI_DATA" in fail(DataError, lambda: fetch.locate_data(None, 28, tmp_path))
         assert "variable PNEUMOCLI_WEIGHTS" in fail(
             WeightsError, lambda: fetch.locate_weights(None, tmp_path)
         )
+
+
+def test_folder_of_images_is_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fetch.locate_data(str(tmp_path), 28, tmp_path / "cache") == tmp_path
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PNEUMOCLI_DATA", "~")
+    assert fetch.locate_data(None, 28, tmp_path / "cache") == tmp_path
 
 
 def test_unknown_size(tmp_path: Path, downloads: list[str]) -> None:

@@ -1,6 +1,7 @@
 """Image files to pixels: the data set's own steps, every kind of file, and what cannot be read."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,14 @@ from PIL import Image
 
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import ImageError
-from pneumocli.core.images import describe_preparation, find_images, prepare_image, read_image
+from pneumocli.core.images import (
+    READ_AHEAD,
+    describe_preparation,
+    find_images,
+    prepare_image,
+    read_image,
+    read_images,
+)
 
 Grey = NDArray[np.uint8]
 
@@ -294,3 +302,31 @@ def test_a_folder_gives_way_to_its_images(tmp_path: Path) -> None:
     found = find_images([named, tmp_path / "xrays", named])
     inside = [tmp_path / "xrays" / name for name in ("a.JPG", "b.png", "deep/c.tiff")]
     assert found == [named, *inside, named]
+
+
+def test_many_files_come_in_the_order_given_with_their_errors(tmp_path: Path) -> None:
+    paths = [
+        save(Image.fromarray(draw_levels(30, 40, seed)), tmp_path / f"{seed}.png")
+        for seed in range(READ_AHEAD + 9)
+    ]
+    paths[4] = tmp_path / "missing.png"
+    found = list(read_images(paths[::-1], 28))
+    assert [path for path, _ in found] == paths[::-1]
+    for path, image in found:
+        if path.name == "missing.png":
+            assert isinstance(image, ImageError)
+        else:
+            np.testing.assert_array_equal(image, read_image(path, 28))
+
+
+def test_reading_stays_a_little_ahead(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def name() -> Iterator[Path]:
+        for number in range(1000):
+            asked.append(number)
+            yield tmp_path / "missing.png"
+
+    reading = read_images(name(), 28)
+    next(reading)
+    assert len(asked) == READ_AHEAD

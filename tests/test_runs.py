@@ -1,13 +1,16 @@
 """The run folder: names, which run is meant, what is gone on with, and folders that are no runs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pneumocli.core import runs
 from pneumocli.core.config import TrainConfig
+from pneumocli.core.data import Dataset, Split
 from pneumocli.core.errors import RunError
 from pneumocli.core.runs import (
     CONFIG,
@@ -74,6 +77,17 @@ def refuse(*arguments: Any) -> str:
     line = str(caught.value)
     assert len(line.splitlines()) == 1
     return line
+
+
+def test_results_of_other_data_have_a_place_of_their_own(tmp_path: Path) -> None:
+    own, other = (
+        Dataset("xrays", {"val": Split(np.full((2, 3, 3), level, np.uint8), np.arange(2))})
+        for level in (1, 2)
+    )
+    run = make_run(tmp_path, data=DATA.model_copy(update={"name": "xrays", "digest": own.digest()}))
+    assert run.owns(own) and run.owns(replace(own, name="moved")) and not run.owns(other)
+    assert run.results_path(replace(own, name="moved")) == run.path
+    assert run.results_path(other) == run.path / "external" / "xrays"
 
 
 def test_record_reads_back_what_was_written(tmp_path: Path) -> None:

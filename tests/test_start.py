@@ -58,6 +58,8 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
         ("train --recipe nonsense", "recipe"),
         ("train --data missing.npz --weights none", "missing.npz"),
         ("cv --data synthetic --weights missing.h5", "missing.h5"),
+        ("train --data . --weights none", "no image files"),
+        ("train --data labels.csv --weights none", "labels.csv"),
         ("cv --data synthetic --weights none --subset 40 --folds 1", "folds"),
         ("evaluate", "no complete run"),
         ("ensemble", "no complete cross-validation"),

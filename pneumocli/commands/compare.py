@@ -5,13 +5,17 @@ from typing import Annotated
 
 import typer
 
-from pneumocli.commands.options import Format, OutputFormat, Runs, Split, SplitName
+from pneumocli.commands.options import Format, OutputFormat, Runs, Split
 
 
 def compare(
     first: Annotated[Path, typer.Argument(help="A run folder or its name.", metavar="RUN_A")],
     second: Annotated[Path, typer.Argument(help="Another one.", metavar="RUN_B")],
-    split: Split = SplitName.TEST,
+    split: Split = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Name of other data that both have scored.", show_default="the runs' own"),
+    ] = None,
     runs: Runs = Path("runs"),
     output_format: OutputFormat = Format.TABLE,
 ) -> None:
@@ -24,7 +28,8 @@ def compare(
     from pneumocli.report.tables import tabulate_comparison
     from pneumocli.report.terminal import open_stdout, print_json, warn_use
 
-    found = compare_runs(find_run(runs, first), find_run(runs, second), split.value)
+    asked = None if split is None else split.value
+    found = compare_runs(find_run(runs, first), find_run(runs, second), asked, data)
     if output_format is Format.JSON:
         print_json(found.to_dict())
     else:

@@ -69,4 +69,4 @@ def cv(
             listen=work.listen,
             notify=work.notify,
         )
-    show_training(run, OUT_OF_FOLD, output_format, quiet)
+    show_training(run, OUT_OF_FOLD, output_format, quiet, data)

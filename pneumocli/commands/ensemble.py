@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split, SplitName
+from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
 
 
 def ensemble(
@@ -13,7 +13,7 @@ def ensemble(
         Path | None,
         typer.Argument(help="A cross-validation's folder or name.", show_default="the newest complete one"),
     ] = None,
-    split: Split = SplitName.TEST,
+    split: Split = None,
     data: Data = None,
     size: ScoredSize = None,
     runs: Runs = Path("runs"),
@@ -40,6 +40,6 @@ def ensemble(
 
         model, path = build_ensemble(found)
         say(f"model: {path} ({path.stat().st_size / 1e6:.0f} MB)", quiet)
-        dataset = gather_split_data(found, data, size, listen, quiet)
-        evaluation = evaluate_run(found, dataset, split.value, model=model, listen=listen)
+        dataset, chosen = gather_split_data(found, data, size, split, listen, quiet)
+        evaluation = evaluate_run(found, dataset, chosen, model=model, listen=listen)
     show_figures(evaluation.figures, output_format)

@@ -1,11 +1,11 @@
-"""`pneumocli evaluate`: figures and ROC curve of a run on the test or the validation split."""
+"""`pneumocli evaluate`: figures and ROC curve of a run on a split of its data, or on other data."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split, SplitName
+from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
 
 
 def evaluate(
@@ -16,7 +16,7 @@ def evaluate(
         Path | None,
         typer.Option(help="A cross-validation, or a directory of runs, which means its newest complete one."),
     ] = None,
-    split: Split = SplitName.TEST,
+    split: Split = None,
     data: Data = None,
     size: ScoredSize = None,
     runs: Runs = Path("runs"),
@@ -25,7 +25,8 @@ def evaluate(
 ) -> None:
     """Score a run: for a cross-validation, its best single model beside the mean of its folds.
 
-    The best single model is the fold with the highest AUC on the images it was not trained on.
+    The best single model is the fold with the highest AUC on the images it was not trained on. Other
+    data than the run's are external validation: the same models and threshold, figures kept apart.
     """
     if run is not None and ensemble is not None:
         raise typer.BadParameter("give a run or --ensemble, not both")
@@ -41,21 +42,21 @@ def evaluate(
     from pneumocli.commands.work import gather_split_data
 
     with show_progress(quiet) as listen:
-        dataset = gather_split_data(found, data, size, listen, quiet)
+        dataset, chosen = gather_split_data(found, data, size, split, listen, quiet)
         from pneumocli.core.backend import load_backend
 
         load_backend()
         from pneumocli.core.evaluation import evaluate_run
 
-        evaluation = evaluate_run(found, dataset, split.value, listen=listen)
+        evaluation = evaluate_run(found, dataset, chosen, listen=listen)
     figures = evaluation.figures
     names = [name for name in (figures.best_single, evaluation.main) if name is not None]
-    picture = found.path / f"roc_{split.value}.png"
+    picture = found.results_path(dataset) / f"roc_{chosen}.png"
     plot_roc(
         picture,
         evaluation.y_true,
         {name: evaluation.y_score[name] for name in names},
-        title=f"{name_source(figures)}, {split.value} images of {figures.data}",
+        title=f"{name_source(figures)}, {chosen} images of {figures.data}",
     )
     show_figures(figures, output_format, names)
     say(f"ROC curve: {picture}", quiet)

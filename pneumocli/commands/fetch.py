@@ -47,7 +47,7 @@ def fetch(
         if from_ is not None:
             found = read_data(import_dataset(from_, directory, size))
         elif size is None and os.environ.get("PNEUMOCLI_DATA"):
-            found = read_data(locate_data(None, 28, directory))
+            found = read_data(locate_data(None, 28, directory), seed=None, listen=listen, notify=notify)
         else:
             found = fetch_data(size or 28, directory, listen=listen, notify=notify)
     audit = audit_dataset(found.dataset, found.path)

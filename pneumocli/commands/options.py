@@ -24,20 +24,31 @@ class SplitName(StrEnum):
 
     TEST = "test"
     VAL = "val"
+    ALL = "all"
 
 
 Data = Annotated[
     str | None,
     typer.Option(
-        help="An .npz file, or the word synthetic (drawn images). "
+        help="An .npz file, a folder or CSV of image files, or the word synthetic (drawn images). "
         "Else PNEUMOCLI_DATA, else the fetched file, else it is fetched.",
         show_default=False,
     ),
 ]
-Size = Annotated[int, typer.Option(help="Which official file: 28, 64, 128 or 224 px.", metavar="PX")]
+Size = Annotated[
+    int,
+    typer.Option(
+        help="Which official file: 28, 64, 128 or 224 px. The side that image files are made into.",
+        metavar="PX",
+    ),
+]
 ScoredSize = Annotated[
     int | None,
-    typer.Option(help="Which official file, by its images' side.", metavar="PX", show_default="the run's"),
+    typer.Option(
+        help="Which official file, or what image files are made into, by the side.",
+        metavar="PX",
+        show_default="the run's",
+    ),
 ]
 Weights = Annotated[
     str | None,
@@ -58,7 +69,10 @@ CacheLimit = Annotated[
 OutputFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results, errors and the disclaimer only.")]
 Recipe = Annotated[str, typer.Option(help=f"Preset of all settings: {', '.join(RECIPES)}.")]
-Split = Annotated[SplitName, typer.Option(help="Which images are scored.")]
+Split = Annotated[
+    SplitName | None,
+    typer.Option(help="Which images are scored.", show_default="test; all where the data have none"),
+]
 
 
 def takes_settings(command: Callable[..., None]) -> Callable[..., None]:

@@ -51,4 +51,4 @@ def train(
             listen=work.listen,
             notify=work.notify,
         )
-    show_training(run, "val", output_format, quiet)
+    show_training(run, "val", output_format, quiet, data)

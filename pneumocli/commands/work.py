@@ -1,18 +1,26 @@
 """What the commands that train have in common: options to inputs before, a run to tables after."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pneumocli.commands.options import Format
+from pneumocli.commands.options import Format, SplitName
 from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig, choose_config
 from pneumocli.core.data import Dataset, make_folds
 from pneumocli.core.fetch import SYNTHETIC
 from pneumocli.core.figures import read_figures
-from pneumocli.core.inputs import DataInput, WeightsInput, feature_cache, gather_data, gather_weights
+from pneumocli.core.inputs import (
+    DataInput,
+    WeightsInput,
+    choose_scored,
+    feature_cache,
+    gather_data,
+    gather_weights,
+)
 from pneumocli.core.progress import Listener, Notice
 from pneumocli.core.runs import Run
 from pneumocli.report.live import show_progress
@@ -50,13 +58,15 @@ def open_work(
         say(line, quiet)
 
     with show_progress(quiet) as listen:
-        data_input = gather_data(data, size, listen=listen, notify=notify)
+        data_input = gather_data(data, size, seed=config.seed, listen=listen, notify=notify)
         name = "" if data_input.dataset.synthetic else f"{data_input.dataset.name}: "
         notify(f"data: {name}{data_input.identity}")
         weights_input = gather_weights(weights, listen=listen, notify=notify)
         notify(f"weights: {weights_input.record.name}")
+        # Errors before Keras is loaded.
+        train, _ = data_input.dataset.train, data_input.dataset.val
         if folds is not None:
-            make_folds(data_input.dataset.train.labels, folds, config.seed)  # an error before Keras is loaded
+            make_folds(train.labels, folds, config.seed)
         from pneumocli.core.backend import load_backend
 
         load_backend(config.deterministic)
@@ -64,24 +74,42 @@ def open_work(
         yield Work(data_input, weights_input, config, cache, listen, notify)
 
 
-def show_training(run: Run, split: str, output_format: Format, quiet: bool) -> None:
+def show_training(run: Run, split: str, output_format: Format, quiet: bool, data: str | None) -> None:
     """Print a finished run's figures on stdout, and on stderr where it lies and what comes next."""
     figures = read_figures(run.path, split)
     show_figures(figures, output_format)
-    say(f"run: {run.path}; score it on the test images with: pneumocli evaluate {run.path}", quiet)
+    words = ["pneumocli", "evaluate", str(run.path)]
+    # Drawn images are known by the run; what else was named must be named again.
+    words += ["--data", data] if data is not None and not run.synthetic else []
+    say(f"run: {run.path}; score it on the test images with: {shlex.join(words)}", quiet)
 
 
-def gather_split_data(run: Run, data: str | None, size: int | None, listen: Listener, quiet: bool) -> Dataset:
-    """Find the images to score a run on; a run on drawn images is scored on drawn images.
+def gather_split_data(
+    run: Run,
+    data: str | None,
+    size: int | None,
+    split: SplitName | None,
+    listen: Listener,
+    quiet: bool,
+) -> tuple[Dataset, str]:
+    """Find the images to score a run on, and the split; a run on drawn images is scored on drawn images.
 
-    Says on stderr if they are not the data set that the run was trained on.
+    Says on stderr what is scored, and whether it is the data set that the run was trained on.
     """
+
+    def notify(line: str) -> None:
+        say(line, quiet)
+
     if data is None and run.synthetic:
         data = SYNTHETIC
-    found = gather_data(
-        data, size or run.record.data.pixels, listen=listen, notify=lambda line: say(line, quiet)
-    )
-    if found.dataset.digest() != run.record.data.digest:
+    pixels = run.record.data.pixels if size is None else size
+    found = gather_data(data, pixels, seed=None, listen=listen, notify=notify)
+    dataset, chosen = choose_scored(found, run, None if split is None else split.value)
+    if not run.owns(dataset):
         trained_on = run.record.data.name
-        say(f"{found.dataset.name} is not the data set that {run.name} was trained on ({trained_on})", quiet)
-    return found.dataset
+        notify(
+            f"{dataset.name} is not the data set that {run.name} was trained on ({trained_on}): "
+            "external validation, which holds if they have no images or patients in common"
+        )
+    notify(f"scored on: {chosen} images of {dataset.name}")
+    return dataset, chosen

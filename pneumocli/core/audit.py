@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset, Split, hash_images
+from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA, Dataset, Split, hash_images
 from pneumocli.core.errors import DataError
 from pneumocli.core.fetch import OFFICIAL_SIZES, SOURCES, compute_md5
+from pneumocli.core.listing import is_collection
 
 KAGGLE_MD5 = "f5b994ec7c2fe8bc81ae15cbab7c3df8"
 KAGGLE_TRAIN_COUNTS = (388, 3494)
@@ -39,6 +40,7 @@ class Kind(StrEnum):
     REORDERED = "reordered"
     KAGGLE = "kaggle"
     SYNTHETIC = "synthetic"
+    OWN = "own"
     OTHER = "other"
 
 
@@ -73,7 +75,7 @@ class Audit:
 
     Attributes:
         pixels: side of the square images.
-        splits: "train", "val" and "test".
+        splits: "train", "val" and "test", or those that are there.
         shared: distinct images that stand in both splits, under "train/val", "train/test", "val/test".
         groups: groups of byte-equal images in the whole data set.
         grouped_images: how many images belong to these groups.
@@ -97,12 +99,12 @@ def audit_dataset(dataset: Dataset, path: Path | None = None) -> Audit:
     """Count a data set's images, classes and exact duplicates.
 
     Args:
-        path: the file it was read from, if any; its MD5 helps to name it.
+        path: the file or folder it was read from, if any; a file's MD5 helps to name it.
 
     Raises:
         DataError: the file is gone.
     """
-    splits = [dataset.splits[name] for name in SPLIT_NAMES]
+    splits = [dataset.splits[name] for name in dataset.names]
     labels = np.concatenate([split.labels for split in splits])
     origin = np.repeat(np.arange(len(splits)), [len(split) for split in splits])
     digests = np.concatenate([hash_images(split.images) for split in splits])
@@ -124,10 +126,10 @@ def audit_dataset(dataset: Dataset, path: Path | None = None) -> Audit:
                 groups=int((repeated & (own == total)).sum()),
                 surplus=int((own - 1).clip(min=0).sum()),
             )
-            for name, split, own in zip(SPLIT_NAMES, splits, copies.T, strict=True)
+            for name, split, own in zip(dataset.names, splits, copies.T, strict=True)
         },
         shared={
-            f"{SPLIT_NAMES[one]}/{SPLIT_NAMES[other]}": int(copies[:, [one, other]].all(axis=1).sum())
+            f"{dataset.names[one]}/{dataset.names[other]}": int(copies[:, [one, other]].all(axis=1).sum())
             for one, other in combinations(range(len(splits)), 2)
         },
         groups=int(repeated.sum()),
@@ -139,11 +141,15 @@ def audit_dataset(dataset: Dataset, path: Path | None = None) -> Audit:
 def identify(dataset: Dataset, path: Path | None = None) -> Identity:
     """Say which data set it is: by the file's MD5 if there is a file, else by the images themselves.
 
+    Own image files, of a folder or a CSV, are counted.
+
     Raises:
         DataError: the file is gone.
     """
     if dataset.synthetic:
         return Identity(Kind.SYNTHETIC, "synthetic: drawn images, which say nothing about real X-rays")
+    if path is not None and is_collection(path):
+        return Identity(Kind.OWN, _describe_files(dataset, path))
     md5 = None if path is None else _hash_dataset_file(path)
     for size, source in SOURCES.items():
         if md5 == source.md5:
@@ -151,6 +157,16 @@ def identify(dataset: Dataset, path: Path | None = None) -> Identity:
     if md5 == KAGGLE_MD5:
         return _name_kaggle()
     return _identify_images(dataset)
+
+
+def _describe_files(dataset: Dataset, path: Path) -> str:
+    counts = {name: dataset.splits[name].class_counts() for name in dataset.names}
+    parts = [
+        f"{name} {sum(count)} ({count[NORMAL]} normal, {count[PNEUMONIA]} pneumonia)"
+        for name, count in counts.items()
+    ]
+    where = "in folder" if path.is_dir() else "named in"
+    return f"own images: {sum(map(sum, counts.values()))} files {where} {dataset.name}: {', '.join(parts)}"
 
 
 def _identify_images(dataset: Dataset) -> Identity:

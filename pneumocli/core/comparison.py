@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.data import WHOLE
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, read_figures
 from pneumocli.core.metrics import call_labels
 from pneumocli.core.resampling import RESAMPLES, bound_values, draw_resamples, weigh_figures
-from pneumocli.core.runs import Run
+from pneumocli.core.runs import EXTERNAL, Run
 from pneumocli.core.scores import Scores, read_scores
 from pneumocli.core.uncertainty import Z, compute_auc_covariance
 
@@ -58,18 +60,29 @@ class Comparison:
         return {"schema_version": 1, **asdict(self), "disclaimer": DISCLAIMER}
 
 
-def compare_runs(first: Run, second: Run, split: str) -> Comparison:
+def compare_runs(first: Run, second: Run, split: str | None, data: str | None = None) -> Comparison:
     """Compare what two runs' models have scored, each at its own threshold.
+
+    Args:
+        split: "test", "val" or "all"; None means test where the first run has scored it, else all.
+        data: name of the data set that both have scored; None means each run's own.
 
     Raises:
         RunError: one has not been scored on the split, they have scored other images, or fewer than
             two of a class.
     """
-    (figures, scores), (other_figures, other_scores) = (_read_scored(run, split) for run in (first, second))
+    if split is None:
+        has_all = (_find_results(first, data) / f"metrics_{WHOLE}.json").is_file()
+        has_test = (_find_results(first, data) / "metrics_test.json").is_file()
+        split = WHOLE if has_all and not has_test else "test"
+    (figures, scores), (other_figures, other_scores) = (
+        _read_scored(run, split, data) for run in (first, second)
+    )
     if figures.data_digest != other_figures.data_digest or (scores.index != other_scores.index).any():
         raise RunError(
             f"{first.path} and {second.path} have scored other {split} images ({figures.data}, "
-            f"{other_figures.data}); score both on the same: pneumocli evaluate RUN --data FILE"
+            f"{other_figures.data}); score both on the same: pneumocli evaluate RUN --data FILE, and name it "
+            "here with --data"
         )
     if min(np.bincount(scores.y_true, minlength=2)) < 2:
         raise RunError(
@@ -90,12 +103,20 @@ def compare_runs(first: Run, second: Run, split: str) -> Comparison:
     )
 
 
-def _read_scored(run: Run, split: str) -> tuple[Figures, Scores]:
-    if not (run.path / f"metrics_{split}.json").is_file():
+def _find_results(run: Run, data: str | None) -> Path:
+    external = run.path / EXTERNAL / (data or "")
+    return run.path if data is None or (data == run.record.data.name and not external.is_dir()) else external
+
+
+def _read_scored(run: Run, split: str, data: str | None) -> tuple[Figures, Scores]:
+    place = _find_results(run, data)
+    if not (place / f"metrics_{split}.json").is_file():
+        of, option = ("", "") if data is None else (f" of {data}", " --data FILE")
         raise RunError(
-            f"{run.path} has not been scored on {split}; first: pneumocli evaluate {run.path} --split {split}"
+            f"{run.path} has not been scored on {split}{of}; "
+            f"first: pneumocli evaluate {run.path} --split {split}{option}"
         )
-    return read_figures(run.path, split), read_scores(run.path, split)
+    return read_figures(place, split), read_scores(place, split)
 
 
 def compare_scores(

@@ -1,7 +1,7 @@
 """The data set in memory: reading and checking an .npz file, subsets, stratified folds."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pneumocli.core.seeding import derive_generator
 NORMAL, PNEUMONIA = 0, 1
 CLASS_NAMES = ("normal", "pneumonia")
 SPLIT_NAMES = ("train", "val", "test")
+WHOLE = "all"  # every image, whatever its split
 
 KEYS = tuple(f"{split}_{part}" for split in SPLIT_NAMES for part in ("images", "labels"))
 
@@ -26,10 +27,12 @@ class Split:
     Attributes:
         images: uint8 (N, H, H), grey levels 0 to 255.
         labels: int64 (N,), 0 = normal, 1 = pneumonia.
+        groups: int64 (N,), which images belong together, such as one patient's; None if not known.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,7 +48,8 @@ class Split:
 
     def take(self, index: NDArray[np.integer]) -> "Split":
         """Return the rows of `index`, in its order."""
-        return Split(self.images[index], self.labels[index])
+        groups = None if self.groups is None else self.groups[index]
+        return Split(self.images[index], self.labels[index], groups)
 
     def digest(self) -> str:
         """SHA-256 of size, pixels and labels: equal only for the same images in the same order."""
@@ -57,11 +61,12 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The three splits of one data set.
+    """The splits of one data set.
 
     Attributes:
-        name: the file's name, or "synthetic".
-        splits: "train", "val" and "test".
+        name: the file's or folder's name, or "synthetic".
+        splits: "train", "val" and "test"; of own image files those that are there, or "all" alone
+            where they name none.
         synthetic: True for drawn images, which say nothing about real ones.
     """
 
@@ -70,26 +75,55 @@ class Dataset:
     synthetic: bool = False
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the splits that are there, in one order whatever that of `splits`."""
+        return tuple(name for name in (*SPLIT_NAMES, WHOLE) if name in self.splits)
+
+    @property
     def train(self) -> Split:
-        return self.splits["train"]
+        return self.pick("train")
 
     @property
     def val(self) -> Split:
-        return self.splits["val"]
+        return self.pick("val")
 
     @property
     def test(self) -> Split:
-        return self.splits["test"]
+        return self.pick("test")
 
     @property
     def pixels(self) -> int:
         """Side of the square images, in pixels."""
-        return self.train.pixels
+        return self.splits[self.names[0]].pixels
+
+    def pick(self, name: str) -> Split:
+        """Return a split; "all" is every image, those of train before those of val and of test.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        if name == WHOLE and WHOLE not in self.splits:
+            return _join([self.splits[part] for part in self.names])
+        if name not in self.splits:
+            raise DataError(
+                f"{self.name} has no {name} images (it has: {', '.join(self.names)}); training needs train "
+                "and val, evaluate the split it scores: add them, or name other data with --data"
+            )
+        return self.splits[name]
 
     def digest(self) -> str:
         """SHA-256 over the splits' digests: the identity of the content, whatever the file."""
-        parts = (f"{name}:{self.splits[name].digest()}" for name in SPLIT_NAMES)
+        parts = (f"{name}:{self.splits[name].digest()}" for name in self.names)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _join(parts: Sequence[Split]) -> Split:
+    groups = [part.groups for part in parts if part.groups is not None]
+    return Split(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate(groups) if len(groups) == len(parts) else None,
+    )
 
 
 def load_dataset(path: Path) -> Dataset:
@@ -121,7 +155,7 @@ def load_dataset(path: Path) -> Dataset:
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     if path.is_dir():
-        raise DataError(f"{path} is a directory; --data takes an .npz file, or the word synthetic")
+        raise DataError(f"{path} is a directory, not an .npz file; name the file in it")
     try:
         # Opened here, since numpy leaves a file open that turns out to be no archive.
         with path.open("rb") as file:

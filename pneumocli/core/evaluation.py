@@ -48,20 +48,27 @@ def evaluate_run(
     probabilities; the best single one is that with the highest out-of-fold AUC. On PneumoniaMNIST's
     own images the scores of the model that the run stands for are also written as MedMNIST's result file.
 
+    On other data than the run's own this is external validation; see `Run.results_path`.
+
     Args:
-        split: "val" or "test".
+        split: "val", "test" or "all".
         model: the run's model, if it is loaded already.
 
     Raises:
-        DataError: the images are of another size than those the run was trained on.
-        RunError: parts of the run are missing.
+        DataError: there is no such split, or the images are of another size than those the run was
+            trained on.
+        RunError: parts of the run are missing, or other images of that name were scored before.
     """
     if dataset.pixels != run.record.data.pixels:
         raise DataError(
             f"{run.path} was trained on images of {run.record.data.pixels} px; {dataset.name} has "
             f"{dataset.pixels} px: name a file of the run's size with --data"
         )
-    images, labels = dataset.splits[split].images, dataset.splits[split].labels
+    scored_split, digest = dataset.pick(split), dataset.digest()
+    images, labels = scored_split.images, scored_split.labels
+    place = run.results_path(dataset)
+    if place != run.path:
+        _check_name(place, split, digest)
     model = load_run_model(run) if model is None else model
     members = compute_member_scores(model, images, stage=f"scores on {split}", listen=listen)
     best = None
@@ -77,25 +84,37 @@ def evaluate_run(
     if run.synthetic and not dataset.synthetic:
         scored += ", by a model trained on synthetic images"
     for folder, row in zip(folders, y_score.values(), strict=True):
-        write_scores(folder, split, Scores(np.arange(len(labels)), labels, row), scored)
+        write_scores(
+            place / folder.relative_to(run.path), split, Scores(np.arange(len(labels)), labels, row), scored
+        )
     figures = Figures(
         run=run.name,
         split=split,
         data=dataset.name,
-        data_digest=dataset.digest(),
+        data_digest=digest,
         synthetic=dataset.synthetic or run.synthetic,
         models={name: compute_metrics(labels, row) for name, row in y_score.items()},
         best_single=best,
         estimates={name: estimate_figures(labels, row) for name, row in y_score.items()},
     )
-    write_figures(run.path, figures)
+    write_figures(place, figures)
     main = list(y_score)[-1]
     if is_official_split(dataset, split) and not run.synthetic:
-        write_result(run.path, run.name, dataset.pixels, split, labels, y_score[main])
+        write_result(place, run.name, dataset.pixels, split, labels, y_score[main])
     else:  # what an earlier evaluation left would speak of other images than the figures
-        for path in list_results(run.path, split):
+        for path in list_results(place, split):
             path.unlink()
     return Evaluation(figures, labels, y_score, main)
+
+
+def _check_name(place: Path, split: str, digest: str) -> None:
+    """Refuse to replace figures of other images that go by the same name."""
+    is_there = (place / f"metrics_{split}.json").is_file()
+    if is_there and read_figures(place, split).data_digest != digest:
+        raise RunError(
+            f"{place} holds figures of other images of that name; move or remove that folder, or give the "
+            "data another name"
+        )
 
 
 def load_run_model(run: Run) -> keras.Model:

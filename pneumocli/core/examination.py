@@ -77,7 +77,8 @@ def _find(variable: str, fetched: Path) -> str | None:
     named = os.environ.get(variable)
     if named is None or named == "imagenet":
         return str(fetched) if fetched.is_file() else None
-    if named in ("synthetic", "none") or os.path.isfile(named):
+    # Data may also be a folder of images.
+    if named in ("synthetic", "none") or os.path.exists(named):
         return named
     return f"{named} ({variable} names it, but there is no such file)"
 

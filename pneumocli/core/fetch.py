@@ -95,18 +95,25 @@ def locate_data(
     """Find the data to use: `data`, else PNEUMOCLI_DATA, else the cached file of `size`, else download it.
 
     Args:
-        data: a file's name, or "synthetic" for images that the caller is to draw, which is then returned.
+        data: the name of a file or folder, or "synthetic" for images that the caller is to draw, which
+            is then returned.
         size: side of the official file's images; of no account where a file is named.
 
     Raises:
-        DataError: the named file does not exist, or there is no official file of that size.
+        DataError: what is named does not exist, or there is no official file of that size.
         DownloadError: the official file could not be downloaded.
     """
     named, origin = _read_choice(data, "--data", "PNEUMOCLI_DATA")
     if named == SYNTHETIC:
         return SYNTHETIC
     if named is not None:
-        advice = "name an .npz file or the word synthetic, or leave it out to use the official file"
+        folder = Path(os.path.expanduser(named))
+        if named and os.path.isdir(folder):
+            return folder
+        advice = (
+            "name an .npz file, a folder or a CSV of images, or the word synthetic, or leave it out to use "
+            "the official file"
+        )
         return _find_file(named, origin, DataError, advice)
     if size not in SOURCES:
         raise DataError(f"there is no official file of {size} px; choose from: {OFFICIAL_SIZES}")

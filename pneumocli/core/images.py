@@ -8,7 +8,9 @@ and every other size, bilinear without JPEG is an assumption.
 """
 
 import io
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pneumocli.core.errors import ImageError
+from pneumocli.core.hardware import count_cores
 
 # Kept in a run's record; to be raised whenever these steps give other pixels than before.
 PREPARATION_VERSION = 1
@@ -25,13 +28,21 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"})
 JPEG_QUALITY = 75
 
+READ_AHEAD = 128  # images that wait, decoded, for whoever takes them
+
 
 def describe_preparation(pixels: int) -> str:
     """Return in words what `read_image` does to an image file that is not of the trained size."""
-    steps = f"grey, cropped to the middle square, bilinear to {pixels} px"
+    steps = describe_steps(pixels)
     if pixels == MEASURED_PIXELS:
-        return f"{steps}, JPEG quality {JPEG_QUALITY}: as the data set was made"
+        return f"{steps}: as the data set was made"
     return f"{steps}: an assumption, since how the data set was made at this size is not known"
+
+
+def describe_steps(pixels: int) -> str:
+    """Return the steps alone: for images of one's own they are the same in training and prediction."""
+    steps = f"grey, cropped to the middle square, bilinear to {pixels} px"
+    return f"{steps}, JPEG quality {JPEG_QUALITY}" if pixels == MEASURED_PIXELS else steps
 
 
 def find_images(paths: Iterable[Path]) -> list[Path]:
@@ -73,6 +84,30 @@ def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:
     except Exception as error:  # Pillow promises no list of what a damaged file can raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path} cannot be read as an image ({reason})") from None
+
+
+def read_images(paths: Iterable[Path], pixels: int) -> Iterator[tuple[Path, NDArray[np.uint8] | ImageError]]:
+    """Read image files by several threads, a few ahead of whoever takes them, in the order given.
+
+    Yields:
+        Each path with its image, as `read_image` returns it, or with the error why there is none.
+    """
+    waiting: deque[tuple[Path, Future[NDArray[np.uint8] | ImageError]]] = deque()
+    with ThreadPoolExecutor(count_cores()) as readers:
+        for path in paths:
+            waiting.append((path, readers.submit(_try_image, path, pixels)))
+            if len(waiting) >= READ_AHEAD:
+                path, image = waiting.popleft()
+                yield path, image.result()
+        for path, image in waiting:
+            yield path, image.result()
+
+
+def _try_image(path: Path, pixels: int) -> NDArray[np.uint8] | ImageError:
+    try:
+        return read_image(path, pixels)
+    except ImageError as error:
+        return error
 
 
 def prepare_image(image: Image.Image, pixels: int) -> NDArray[np.uint8]:

@@ -9,8 +9,10 @@ from typing import Literal
 
 from pneumocli.core.audit import identify
 from pneumocli.core.bank import Cache
-from pneumocli.core.data import Dataset, load_dataset
-from pneumocli.core.errors import DataError, PneumoError
+from pneumocli.core.collection import read_collection
+from pneumocli.core.data import WHOLE, Dataset, load_dataset
+from pneumocli.core.division import divide_dataset
+from pneumocli.core.errors import DataError, PneumoError, RunError
 from pneumocli.core.fetch import (
     OFFICIAL_SIZES,
     SOURCES,
@@ -21,14 +23,20 @@ from pneumocli.core.fetch import (
     place_of,
 )
 from pneumocli.core.files import hash_file
+from pneumocli.core.images import PREPARATION_VERSION
+from pneumocli.core.listing import is_collection
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
-from pneumocli.core.runs import WeightsRecord
+from pneumocli.core.runs import Run, WeightsRecord
 from pneumocli.core.synthetic import draw_dataset
 
 
 @dataclass(frozen=True)
 class DataInput:
-    """A data set, the file it was read from (none if it was drawn), and in a sentence which one it is."""
+    """A data set, the file or folder it was read from, and in a sentence which one it is.
+
+    Drawn images have no `path`. Own images that name no splits are divided by a seed, or are the one
+    split "all".
+    """
 
     dataset: Dataset
     path: Path | None
@@ -44,18 +52,27 @@ class WeightsInput:
 
 
 def gather_data(
-    data: str | None, size: int, *, listen: Listener = ignore, notify: Notice = keep_quiet
+    data: str | None,
+    size: int,
+    *,
+    seed: int | None = 0,
+    listen: Listener = ignore,
+    notify: Notice = keep_quiet,
 ) -> DataInput:
     """Find, read and name the data set; the official file is downloaded if there is no other.
 
     Args:
-        data: a file's name, "synthetic", or None for PNEUMOCLI_DATA and then the official file.
-        size: which official file, by the side of its images.
+        data: an .npz file's name, a folder's or a CSV's of image files, "synthetic", or None for
+            PNEUMOCLI_DATA and then the official file.
+        size: which official file, by the side of its images; the side that image files are made into.
+        seed: divides own images that name no splits into train, val and test; None leaves them as they
+            are, the one split "all".
 
     Raises:
         DataError, DownloadError: there is none, or it is not of the right form.
     """
-    return read_data(locate_data(data, size, cache_directory(), listen, notify))
+    source = locate_data(data, size, cache_directory(), listen, notify)
+    return read_data(source, size, seed=seed, listen=listen, notify=notify)
 
 
 def fetch_data(
@@ -76,15 +93,74 @@ def fetch_data(
     return read_data(fetch_file(SOURCES[size], directory, listen, notify))
 
 
-def read_data(source: Path | Literal["synthetic"]) -> DataInput:
+def read_data(
+    source: Path | Literal["synthetic"],
+    size: int = 28,
+    *,
+    seed: int | None = 0,
+    listen: Listener = ignore,
+    notify: Notice = keep_quiet,
+) -> DataInput:
     """Read a data set, or draw it, and name it.
 
+    Args:
+        size, seed: as for `gather_data`; of no account for .npz files and drawn images.
+
     Raises:
-        DataError: the file is not of the right form.
+        DataError: the file or folder is not of the right form.
     """
-    path = source if isinstance(source, Path) else None
-    dataset = draw_dataset() if path is None else load_dataset(path)
-    return DataInput(dataset, path, identify(dataset, path).sentence)
+    if not isinstance(source, Path):
+        dataset = draw_dataset()
+        return DataInput(dataset, None, identify(dataset).sentence)
+    if not is_collection(source):
+        dataset = load_dataset(source)
+    else:
+        dataset = read_collection(source, size, listen=listen, notify=notify)
+        if WHOLE in dataset.splits and seed is not None:
+            dataset = divide_dataset(dataset, seed)
+            notify(f"{dataset.name} names no splits; divided by seed {seed}: 80 % train, 10 % val, 10 % test")
+    return DataInput(dataset, source, identify(dataset, source).sentence)
+
+
+def choose_scored(found: DataInput, run: Run, split: str | None) -> tuple[Dataset, str]:
+    """Return the data set to score a run on, and which split of it.
+
+    Args:
+        found: read without a seed.
+        split: "val", "test" or "all"; None means test where the data has it, else all.
+
+    Returns:
+        The run's own images divided as for its training; of other images that name no splits, all.
+
+    Raises:
+        DataError: there is no such split, or it holds, or may hold, images that the run was trained on.
+        RunError: the run was trained with another way of reading image files.
+    """
+    dataset, record = found.dataset, run.record
+    if found.path is not None and is_collection(found.path) and record.preparation != PREPARATION_VERSION:
+        raise RunError(
+            f"{run.path} was trained with preparation {record.preparation} of image files, this version of "
+            f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"
+        )
+    if WHOLE in dataset.splits:
+        with suppress(DataError):  # too few to have been divided
+            divided = divide_dataset(dataset, record.settings.seed)
+            dataset = divided if run.owns(divided) else dataset
+    chosen = split or ("test" if "test" in dataset.splits else WHOLE)
+    if split is None and chosen == WHOLE and dataset.name == record.data.name and not run.owns(dataset):
+        raise DataError(
+            f"{dataset.name} is not what {run.path} was trained on, though of the same name: some of its "
+            "images may be among those trained on; if none is, score them with --split all"
+        )
+    if chosen == WHOLE and run.owns(dataset):
+        others = [name for name in dataset.names if name != "train"]
+        raise DataError(
+            f"{run.path} was trained on images of {dataset.name}, so that figures on all of them would be "
+            f"too good; name another split ({', '.join(others)}) with --split, or other --data"
+        )
+    if chosen != WHOLE:
+        dataset.pick(chosen)
+    return dataset, chosen
 
 
 def gather_weights(

@@ -1,8 +1,6 @@
 """Answers for image files: read as the data set was made, scored, called at the model's threshold."""
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,13 +11,10 @@ from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard
 from pneumocli.core.errors import ImageError, RunError
-from pneumocli.core.hardware import count_cores
-from pneumocli.core.images import PREPARATION_VERSION, read_image
+from pneumocli.core.images import PREPARATION_VERSION, read_images
 from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_logits
 from pneumocli.core.metrics import average_scores, call_labels
 from pneumocli.core.progress import Listener, Progress, ignore
-
-READ_AHEAD = 4 * BATCH_SIZE  # images that wait, decoded, for the network
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def predict_files(
     network = ready(take_logits(model))
     size = max(FEWEST, min(BATCH_SIZE, len(paths)))
     done = 0
-    for batch in _batch(_read_ahead(paths, card.pixels), size):
+    for batch in _batch(read_images(paths, card.pixels), size):
         images = [image for _, image in batch if not isinstance(image, ImageError)]
         answers = iter(_answer(network, card, images, size))
         for path, image in batch:
@@ -106,22 +101,3 @@ def _batch(
 ) -> Iterator[list[tuple[Path, NDArray[np.uint8] | ImageError]]]:
     while batch := list(islice(images, size)):
         yield batch
-
-
-def _read_ahead(paths: Sequence[Path], pixels: int) -> Iterator[tuple[Path, NDArray[np.uint8] | ImageError]]:
-    waiting: deque[tuple[Path, Future[NDArray[np.uint8] | ImageError]]] = deque()
-    with ThreadPoolExecutor(count_cores()) as readers:
-        for path in paths:
-            waiting.append((path, readers.submit(_try_image, path, pixels)))
-            if len(waiting) >= READ_AHEAD:
-                path, image = waiting.popleft()
-                yield path, image.result()
-        for path, image in waiting:
-            yield path, image.result()
-
-
-def _try_image(path: Path, pixels: int) -> NDArray[np.uint8] | ImageError:
-    try:
-        return read_image(path, pixels)
-    except ImageError as error:
-        return error

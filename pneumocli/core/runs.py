@@ -6,9 +6,10 @@
     fold_I/        history.json  model.keras  scores_out_of_fold.npz  metrics_out_of_fold.json
 
 Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json and roc_<split>.png
-to the run; on PneumoniaMNIST's own images also MedMNIST's result file (see `medmnist`). A fold's folder
-is filled under another name and moved into place when it is whole; a run is complete when the file that
-is written last, its metrics, is there.
+to the run; on PneumoniaMNIST's own images also MedMNIST's result file (see `medmnist`); on other data
+than the run's own, in the same way below external/<data>/. A fold's folder is filled under another name
+and moved into place when it is whole; a run is complete when the file that is written last, its metrics,
+is there.
 """
 
 import os
@@ -27,12 +28,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pneumocli import __version__
 from pneumocli.core.config import Precision, TrainConfig
+from pneumocli.core.data import Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import write_json
 from pneumocli.core.scores import OUT_OF_FOLD
 
 CONFIG, HISTORY, MODEL, ENSEMBLE = "config.json", "history.json", "model.keras", "ensemble.keras"
 LOCK = ".lock"
+EXTERNAL = "external"
 LIBRARIES = ("tensorflow", "jax", "keras", "numpy", "scikit-learn", "pillow")
 
 Kind = Literal["train", "cv"]
@@ -106,6 +109,14 @@ class Run:
     @property
     def is_complete(self) -> bool:
         return self.last_file.is_file()
+
+    def owns(self, dataset: Dataset) -> bool:
+        """Return whether this is the data set that the run was trained on, by its images and labels."""
+        return dataset.digest() == self.record.data.digest
+
+    def results_path(self, dataset: Dataset) -> Path:
+        """Return where scores and figures of a data set are kept: apart from the run's if it is another."""
+        return self.path if self.owns(dataset) else self.path / EXTERNAL / dataset.name
 
     def fold_path(self, fold: int) -> Path:
         """Return the folder of a fold, counted from 1."""

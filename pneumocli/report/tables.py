@@ -10,7 +10,6 @@ from rich.text import Text
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.comparison import Comparison
-from pneumocli.core.data import SPLIT_NAMES
 from pneumocli.core.examination import Examination
 from pneumocli.core.figures import Figures
 from pneumocli.core.metrics import FIGURES
@@ -106,8 +105,7 @@ def name_source(figures: Figures) -> str:
 def tabulate_audit(audit: Audit) -> list[Table]:
     """Return a table of the images and exact duplicates of a data set, one split a row."""
     table = _start(audit.identity.sentence, ["split", "images", "normal", "pneumonia", "exact copies"])
-    for name in SPLIT_NAMES:
-        split = audit.splits[name]
+    for name, split in audit.splits.items():
         table.add_row(name, *map(str, (split.images, split.normal, split.pneumonia, split.surplus)))
     table.add_section()
     for pair, images in audit.shared.items():

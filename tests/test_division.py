@@ -1,0 +1,92 @@
+"""Images without splits, divided: shares, classes, groups and copies, and what cannot be divided."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+from pneumocli.core.data import SPLIT_NAMES, WHOLE, Dataset, Split
+from pneumocli.core.division import divide_dataset
+from pneumocli.core.errors import DataError
+
+
+def make_whole(normal: int, pneumonia: int, groups: ArrayLike | None = None) -> Dataset:
+    """Images that differ, each with its row in its first pixels."""
+    images = np.zeros((normal + pneumonia, 2, 2), np.uint8)
+    images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(len(images)), 256)
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1], [normal, pneumonia]))
+    kept = None if groups is None else np.asarray(groups, np.int64)
+    return Dataset("xrays", {WHOLE: Split(images, labels, kept)})
+
+
+def list_rows(split: Split) -> list[int]:
+    return [256 * int(high) + int(low) for high, low in split.images[:, 0]]
+
+
+def refuse(dataset: Dataset) -> str:
+    with pytest.raises(DataError) as caught:
+        divide_dataset(dataset, 0)
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    assert line.startswith("xrays ")
+    assert "train, val and test" in line
+    return line
+
+
+@pytest.mark.parametrize(("normal", "pneumonia"), [(10, 10), (100, 300), (37, 205)])
+def test_every_image_is_in_one_split_of_its_share_and_both_classes_alike(normal: int, pneumonia: int) -> None:
+    divided = divide_dataset(make_whole(normal, pneumonia), 0)
+    assert divided.names == SPLIT_NAMES
+    rows = [list_rows(split) for split in divided.splits.values()]
+    assert sorted(np.concatenate(rows)) == list(range(normal + pneumonia))
+    assert all(part == sorted(part) for part in rows)
+    for name, share in zip(SPLIT_NAMES, (0.8, 0.1, 0.1), strict=True):
+        for found, of in zip(divided.splits[name].class_counts(), (normal, pneumonia), strict=True):
+            assert abs(found - share * of) <= 2
+
+
+def test_labels_and_groups_go_with_their_images() -> None:
+    whole = make_whole(60, 60, np.arange(120) // 2)
+    for split in divide_dataset(whole, 0).splits.values():
+        rows = list_rows(split)
+        np.testing.assert_array_equal(split.labels, whole.pick(WHOLE).labels[rows])
+        np.testing.assert_array_equal(split.groups, np.array(rows) // 2)
+
+
+def test_seed_decides() -> None:
+    digests = [divide_dataset(make_whole(50, 50), seed).digest() for seed in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_group_is_in_two_splits(seed: int) -> None:
+    groups = np.random.default_rng(seed).integers(0, 60, 300)
+    divided = divide_dataset(make_whole(100, 200, groups), seed)
+    found = [set(groups[list_rows(split)]) for split in divided.splits.values()]
+    assert not any(one & other for one, other in combinations(found, 2))
+    assert [len(split) > 10 for split in divided.splits.values()] == [True, True, True]
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_copies_are_in_one_split(grouped: bool) -> None:
+    whole = make_whole(100, 100, np.arange(200) // 2 if grouped else None).pick(WHOLE)
+    source = np.arange(200) % 150  # the last fifty repeat the first
+    copied = Dataset("xrays", {WHOLE: Split(whole.images[source], whole.labels, whole.groups)})
+    found = [set(list_rows(split)) for split in divide_dataset(copied, 0).splits.values()]
+    assert not any(one & other for one, other in combinations(found, 2))
+    assert set.union(*found) == set(range(150))
+
+
+@pytest.mark.parametrize(("normal", "pneumonia"), [(9, 100), (100, 9), (1, 1)])
+def test_too_few_images(normal: int, pneumonia: int) -> None:
+    assert f"{normal} normal and {pneumonia} pneumonia images" in refuse(make_whole(normal, pneumonia))
+
+
+def test_groups_that_leave_a_split_without_a_class() -> None:
+    assert "no group is in two" in refuse(make_whole(50, 50, np.arange(100) // 50))
+    whole = make_whole(50, 50).pick(WHOLE)
+    groups = np.where(whole.labels == 0, 0, np.arange(100))
+    assert "no group is in two" in refuse(
+        Dataset("xrays", {WHOLE: Split(whole.images, whole.labels, groups)})
+    )
