@@ -147,6 +147,8 @@ def choose_other(name: str, field: FieldInfo) -> Any:
         return (field.default or 40) + 1
     if kind is float:
         return 0.25 if field.default != 0.25 else 0.5
+    if kind is str:
+        return {"rule": "specificity:0.95"}[name]
     assert isinstance(kind, type), f"{name}: no other value is known for {kind}"
     return next(choice for choice in kind if choice != field.default)
 
@@ -617,6 +619,7 @@ BAD_SETTINGS = [
     ("--head-learning-rate", "0", 2),
     ("--seed", "-1", 2),
     ("--precision", "float8", 2),
+    ("--rule", "sensitivity:95", 2),
     ("--recipe", "nonsense", 2),
     ("--size", "30", 1),
     ("--name", "../x", 1),

@@ -53,7 +53,7 @@ def compute_metrics(y_true: ArrayLike, y_score: ArrayLike, threshold: float = 0.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score, roc_auc_score
 
-    truth, score = _check_scores(y_true, y_score)
+    truth, score = check_scores(y_true, y_score)
     called = call_labels(score, threshold)
     tn, fp, fn, tp = (int(count) for count in confusion_matrix(truth, called, labels=[0, 1]).ravel())
     return Metrics(
@@ -90,7 +90,7 @@ def compute_roc(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.float
     """Return the false and true positive rates of the ROC curve, each from 0 to 1."""
     from sklearn.metrics import roc_curve
 
-    truth, score = _check_scores(y_true, y_score)
+    truth, score = check_scores(y_true, y_score)
     false_positive_rate, true_positive_rate, _ = roc_curve(truth, score)
     return false_positive_rate, true_positive_rate
 
@@ -106,7 +106,12 @@ def summarize_folds(folds: Sequence[Metrics]) -> dict[str, dict[str, float]]:
     }
 
 
-def _check_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def check_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return truth and scores as flat arrays, (N,) each.
+
+    Raises:
+        ValueError: as for `compute_metrics`.
+    """
     truth = np.asarray(y_true).ravel()
     score = np.asarray(y_score, dtype=np.float64).ravel()
     if truth.shape != score.shape:
