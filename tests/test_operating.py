@@ -1,5 +1,7 @@
 """The threshold of a rule against every threshold there is, and at ties, plateaus and ends."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -21,7 +23,7 @@ def draw_scores(seed: int, n: int = 60, decimals: int | None = None) -> tuple[ND
 def list_thresholds(y_score: NDArray) -> list[float]:
     """One threshold for every set of images that can be called."""
     levels = sorted({0.0, 1.0, *map(float, y_score)})
-    return [0.0, *((low + high) / 2 for low, high in zip(levels, levels[1:], strict=False)), 1.0]
+    return [0.0, *((low + high) / 2 for low, high in pairwise(levels)), 1.0]
 
 
 def count_calls(y_true: NDArray, y_score: NDArray, threshold: float) -> tuple[int, int]:
