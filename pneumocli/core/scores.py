@@ -11,6 +11,7 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.files import replacing
 
 OUT_OF_FOLD = "out_of_fold"
+STOPPING = "stopping"  # the validation images without a copy in train
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Scores:
     index: NDArray[np.int64]
     y_true: NDArray[np.int64]
     y_score: NDArray[np.float32]
+
+    def take(self, rows: NDArray[np.integer]) -> "Scores":
+        """Return the scores at these places, in their order."""
+        return Scores(self.index[rows], self.y_true[rows], self.y_score[rows])
 
 
 def write_scores(folder: Path, split: str, scores: Scores, data: str) -> None:
