@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, read_figures
 from pneumocli.core.metrics import call_labels
@@ -40,6 +41,7 @@ class Comparison:
 
     Attributes:
         first, second: the runs' names.
+        rules, thresholds: of the first and of the second run, as its decision has them.
         n: number of images.
         synthetic: drawn images had a part in one of them.
         differences: by figure.
@@ -47,6 +49,8 @@ class Comparison:
 
     first: str
     second: str
+    rules: tuple[str, str]
+    thresholds: tuple[float, float]
     split: str
     data: str
     n: int
@@ -59,11 +63,11 @@ class Comparison:
 
 
 def compare_runs(first: Run, second: Run, split: str) -> Comparison:
-    """Compare what two runs' models have scored, each at its own threshold.
+    """Compare what two runs' models have scored, each at the threshold of its own rule.
 
     Raises:
         RunError: one has not been scored on the split, they have scored other images, or fewer than
-            two of a class.
+            two of a class; or a decision is missing.
     """
     (figures, scores), (other_figures, other_scores) = (_read_scored(run, split) for run in (first, second))
     if figures.data_digest != other_figures.data_digest or (scores.index != other_scores.index).any():
@@ -76,17 +80,18 @@ def compare_runs(first: Run, second: Run, split: str) -> Comparison:
             f"{figures.data}: {split} has a single image of a class, too few to compare {first.path} and "
             f"{second.path}; score both on more images"
         )
-    thresholds = tuple(list(each.models.values())[-1].threshold for each in (figures, other_figures))
+    ours, theirs = read_decision(first), read_decision(second)
+    thresholds = (ours.threshold, theirs.threshold)
     return Comparison(
         first=first.name,
         second=second.name,
+        rules=(ours.rule, theirs.rule),
+        thresholds=thresholds,
         split=split,
         data=figures.data,
         n=len(scores.y_true),
         synthetic=figures.synthetic or other_figures.synthetic,
-        differences=compare_scores(
-            scores.y_true, scores.y_score, other_scores.y_score, (thresholds[0], thresholds[1])
-        ),
+        differences=compare_scores(scores.y_true, scores.y_score, other_scores.y_score, thresholds),
     )
 
 
