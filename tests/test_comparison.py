@@ -18,7 +18,7 @@ from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.resampling import draw_resamples
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import Scores, write_scores
-from pneumocli.report.tables import tabulate_comparison
+from pneumocli.report.figures import tabulate_comparison
 from pneumocli.report.terminal import open_stdout
 
 
