@@ -8,6 +8,8 @@ from pneumocli.core.errors import SettingError
 RULES = "youden, f1, sensitivity:X, specificity:X or a threshold, numbers being from 0 to 1"
 
 RuleKind = Literal["youden", "f1", "sensitivity", "specificity", "threshold"]
+MAXIMA: tuple[RuleKind, ...] = ("youden", "f1")
+FLOORS: tuple[RuleKind, ...] = ("sensitivity", "specificity")
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,12 @@ def parse_rule(rule: str) -> Rule:
         SettingError: there is no such rule, or its number is not one from 0 to 1.
     """
     word, colon, number = rule.partition(":")
-    if rule == "youden" or rule == "f1":
-        return Rule(rule)
-    if colon and (word == "sensitivity" or word == "specificity"):
-        return Rule(word, _parse_share(rule, number))
+    for kind in MAXIMA:
+        if rule == kind:
+            return Rule(kind)
+    for kind in FLOORS:
+        if colon and word == kind:
+            return Rule(kind, _parse_share(rule, number))
     return Rule("threshold", _parse_share(rule, rule))
 
 
