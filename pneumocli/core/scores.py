@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import replacing
 
-OUT_OF_FOLD = "out_of_fold"
-STOPPING = "stopping"  # the validation images without a copy in train
+OUT_OF_FOLD: Final = "out_of_fold"
+STOPPING: Final = "stopping"  # the validation images without a copy in train
 
 
 @dataclass(frozen=True)

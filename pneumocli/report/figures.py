@@ -172,7 +172,9 @@ def tabulate_predictive_values(figures: Figures, names: Sequence[str]) -> Table:
         (figures.models, figures.predictive_values),
         (figures.at_rule, figures.predictive_values_at_rule),
     ):
-        for name in names if models is not None and values is not None else ():
+        if models is None or values is None:
+            continue
+        for name in names:
             metrics, found = models[name], values[name]
             table.add_row(
                 Text(name),

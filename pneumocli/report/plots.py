@@ -87,8 +87,9 @@ def plot_reliability(
     figure = Figure(figsize=(6, 8), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="calibrated")
-    drawn = (("before", y_score, "o"), ("after", apply_temperature(y_score, temperature), "s"))
-    for number, (name, scores, marker) in enumerate(drawn):
+    after = apply_temperature(y_score, temperature)
+    drawn: dict[str, NDArray[np.floating]] = {"before": y_score, "after": after}
+    for number, ((name, scores), marker) in enumerate(zip(drawn.items(), "os", strict=True)):
         found, bins = measure_reliability(y_true, scores), bin_scores(y_true, scores)
         filled = [part for part in bins if part.n]
         look = {"color": COLOURS[number], "linestyle": STYLES[number]}
