@@ -80,11 +80,10 @@ def hold_out_unlike(split: Split) -> NDArray[np.int64]:
 def try_settings(
     name: str, config: TrainConfig, dataset: Dataset, weights: Path, cache: Cache, seed: int
 ) -> Trial:
-    import keras
     from sklearn.metrics import roc_auc_score
 
     from pneumocli.core.backend import has_gpu
-    from pneumocli.core.inference import compute_outputs, squash_logits
+    from pneumocli.core.features import compute_features
     from pneumocli.core.material import prepare_material
     from pneumocli.core.metrics import Metrics, compute_metrics
     from pneumocli.core.model import enter_views
@@ -99,14 +98,12 @@ def try_settings(
     seconds = time.perf_counter() - started
     labels = dataset.train.labels[held_out]
     parts = trained.parts
-    from_views = keras.Model(
-        parts.trunk.get_layer("enlarge").output, parts.head(parts.tail(enter_views(parts.trunk).output))
-    )
 
     def score(images: NDArray[np.uint8], **settings: Any) -> NDArray[np.float32]:
         shown = choose_config("original", image_size=config.image_size, **settings)
-        source = ViewSource(images, shown, 0)
-        return squash_logits(compute_outputs(from_views, source, np.arange(len(images)))[:, 0])
+        source, trunk = ViewSource(images, shown, 0), enter_views(parts.trunk)
+        maps = compute_features(trunk, source, cache=None, key={}, stage="held out")
+        return score_features(parts, maps, np.arange(len(images)))
 
     def judge(y_score: NDArray[np.float32]) -> Metrics:
         return compute_metrics(labels, y_score)

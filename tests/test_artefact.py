@@ -1,5 +1,6 @@
 """The model file: model and card in one, what is refused, and that nothing half-written stays."""
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from small import TINY
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.artefact import CARD, ModelCard, load_model, read_card, save_model
+from pneumocli.core.decision import Decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.model import BackboneBuilder, build_parts, join_classifier
@@ -32,6 +34,9 @@ MODEL_CARD = ModelCard(
     pixels=28,
     preparation=1,
     threshold=0.37,
+    rule="youden",
+    temperature=1 / 3,
+    source="out_of_fold",
     data=DATA,
     weights=WeightsRecord(name="weights.h5", sha256="1" * 64),
     created="2024-01-01T00:00:00.000000+00:00",
@@ -80,6 +85,37 @@ def test_model_and_card_come_back(
     assert card.disclaimer == DISCLAIMER
     scores, expected = (compute_member_scores(one, images) for one in (model, classifier))
     assert scores.tobytes() == expected.tobytes()
+
+
+def test_card_without_a_decision_calls_at_0_5(model_file: Path) -> None:
+    content = MODEL_CARD.model_dump(mode="json")
+    for name in ("rule", "temperature", "source", "threshold"):
+        del content[name]
+    replace_card(model_file, json.dumps(content).encode())
+    card = read_card(model_file)
+    assert (card.rule, card.threshold, card.temperature, card.source) == (None, 0.5, 1.0, None)
+    assert card.calibrated_threshold == 0.5
+
+
+def test_card_takes_a_decision_to_the_last_bit(classifier: keras.Model, tmp_path: Path) -> None:
+    decision = Decision(
+        rule="f1",
+        threshold=0.1 + 0.2,
+        temperature=2 / 3,
+        source="val",
+        data="small.npz",
+        images=12,
+        sensitivity=0.9,
+        specificity=0.8,
+    )
+    path = tmp_path / "model.keras"
+    save_model(classifier, path, MODEL_CARD.decide(decision))
+    card = read_card(path)
+    assert (card.rule, card.threshold, card.temperature, card.source) == ("f1", 0.1 + 0.2, 2 / 3, "val")
+    assert card.name == MODEL_CARD.name
+    # 1 / (1 + exp(-logit(p) / T)), written with powers of the odds
+    odds = (card.threshold / (1 - card.threshold)) ** 1.5
+    assert card.calibrated_threshold == pytest.approx(odds / (1 + odds))
 
 
 def test_keras_alone_loads_the_file(
@@ -131,6 +167,10 @@ BAD_CARDS = {
     "list": b"[]",
     "binary": b"\xff\xfe",
     "later version": MODEL_CARD.model_copy(update={"schema_version": 2}).model_dump_json().encode(),
+    "temperature of 0": MODEL_CARD.model_copy(update={"temperature": 0.0}).model_dump_json().encode(),
+    "fixed on test": MODEL_CARD.model_copy(update={"source": "test"})
+    .model_dump_json(warnings=False)
+    .encode(),
     "no members": MODEL_CARD.model_copy(update={"members": 0}).model_dump_json().encode(),
 }
 

@@ -25,12 +25,14 @@ from pneumocli import DISCLAIMER
 from pneumocli.cli import app
 from pneumocli.core import experiments, fetch
 from pneumocli.core.artefact import CARD, read_card
+from pneumocli.core.calibration import apply_temperature
 from pneumocli.core.config import RECIPES, TrainConfig
 from pneumocli.core.data import Dataset
+from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.figures import read_figures
 from pneumocli.core.model import BackboneBuilder
-from pneumocli.core.runs import CONFIG, ENSEMBLE, EXTERNAL, MODEL, Run, open_run
+from pneumocli.core.runs import CONFIG, DECISION, ENSEMBLE, EXTERNAL, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
 from pneumocli.report.terminal import SYNTHETIC_NOTE
@@ -148,6 +150,8 @@ def choose_other(name: str, field: FieldInfo) -> Any:
         return (field.default or 40) + 1
     if kind is float:
         return 0.25 if field.default != 0.25 else 0.5
+    if kind is str:
+        return {"rule": "specificity:0.95"}[name]
     assert isinstance(kind, type), f"{name}: no other value is known for {kind}"
     return next(choice for choice in kind if choice != field.default)
 
@@ -291,8 +295,14 @@ def test_cross_validate_then_join_then_evaluate_then_predict(
     assert answers["disclaimer"] == DISCLAIMER
     assert answers["model"] == "cv-1, ensemble"
     assert [row["path"] for row in answers["predictions"]] == [str(path) for path in xrays]
-    probability = np.float32([row["probability"] for row in answers["predictions"]])
-    assert probability.tobytes() == read_scores(runs_dir / "cv-1", "test").y_score.tobytes()
+    scores = np.float32([row["score"] for row in answers["predictions"]])
+    assert scores.tobytes() == read_scores(runs_dir / "cv-1", "test").y_score.tobytes()
+    decision = read_decision(open_run(runs_dir / "cv-1"))
+    assert scored["decision"] == content["decision"] == decision.model_dump()
+    for name in ("rule", "threshold", "temperature", "source"):
+        assert answers[name] == getattr(decision, name)
+    probability = [row["probability"] for row in answers["predictions"]]
+    assert probability == apply_temperature(scores, decision.temperature).tolist()
     assert DISCLAIMER in result.stderr
 
 
@@ -308,7 +318,9 @@ def test_train_on_drawn_images_is_marked(tmp_path: Path) -> None:
         CONFIG,
         "history.json",
         MODEL,
+        DECISION,
         "scores_val.npz",
+        "scores_stopping.npz",
         "metrics_val.json",
     }
 
@@ -321,22 +333,72 @@ def is_picture(path: Path) -> bool:
 
 def test_evaluate_draws_the_curves_of_folds(cv_copy: Run, data_file: Path) -> None:
     result = succeed("evaluate", cv_copy.path, "--data", data_file)
-    picture = cv_copy.path / "roc_test.png"
-    assert is_picture(picture)
-    assert str(picture) in result.stderr
+    for name in ("roc_test.png", "reliability_test.png"):
+        assert is_picture(cv_copy.path / name)
+        assert str(cv_copy.path / name) in result.stderr
 
 
 def test_evaluate_says_how_sure_the_ensembles_figures_are(cv_copy: Run) -> None:
-    estimates = read_scored(cv_copy)["estimates"]["ensemble"]
+    estimates = read_scored(cv_copy)["estimates_at_rule"]["ensemble"]
     shown = succeed("evaluate", cv_copy.path, "--data", "synthetic").stdout
-    assert "ensemble, with 95 % intervals" in shown
+    assert f"ensemble at {read_decision(cv_copy).threshold:.4f}, with 95 % intervals" in shown
     for name in ("roc_auc", "sensitivity", "f1", "brier"):
         found = estimates[name]
         assert f"{found['value']:.4f}   {found['low']:.4f} to {found['high']:.4f}" in shown
 
 
-def read_scored(run_folder: Run) -> Any:
-    return json.loads(succeed("evaluate", run_folder.path, "--data", "synthetic", "--format", "json").stdout)
+def read_scored(run_folder: Run, *options: object) -> Any:
+    words = ("evaluate", run_folder.path, "--data", "synthetic", "--format", "json", *options)
+    return json.loads(succeed(*words).stdout)
+
+
+def test_evaluate_at_another_rule_leaves_the_decision(cv_copy: Run) -> None:
+    before = (cv_copy.path / DECISION).read_bytes()
+    scored = read_scored(cv_copy, "--rule", "0.625")
+    assert scored["decision"]["rule"] == "0.625"
+    assert {metrics["threshold"] for metrics in scored["at_rule"].values()} == {0.625}
+    shown = succeed("evaluate", cv_copy.path, "--data", "synthetic", "--rule", "0.625").stdout
+    assert "rule 0.625, fixed on" in " ".join(shown.split())
+    assert (cv_copy.path / DECISION).read_bytes() == before
+    assert read_scored(cv_copy)["decision"] == json.loads(before)
+
+
+def test_evaluate_at_a_prevalence(cv_copy: Run) -> None:
+    scored = read_scored(cv_copy, "--prevalence", "0.02")
+    assert scored["prevalence"] == 0.02
+    for values, models in (("predictive_values", "models"), ("predictive_values_at_rule", "at_rule")):
+        metrics = scored[models]["ensemble"]
+        found, alarmed = metrics["sensitivity"] * 0.02, (1 - metrics["specificity"]) * 0.98
+        if found + alarmed:
+            assert scored[values]["ensemble"]["ppv"] == pytest.approx(found / (found + alarmed))
+    shown = succeed("evaluate", cv_copy.path, "--data", "synthetic", "--prevalence", "0.02").stdout
+    assert "at a prevalence of 0.02" in " ".join(shown.split())
+    assert "prevalence" not in read_scored(cv_copy)
+
+
+def test_no_such_rule_to_evaluate_at(cv_copy: Run) -> None:
+    line = fail("evaluate", cv_copy.path, "--data", "synthetic", "--rule", "best", exit_code=2)
+    assert "'best'" in line
+    assert not list(cv_copy.path.rglob("*test*"))
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_evaluate_says_how_the_rule_carries_over(split: str, cv_copy: Run) -> None:
+    shown = succeed("evaluate", cv_copy.path, "--data", "synthetic", "--split", split).stdout
+    assert "ensemble, moved" in shown
+    assert ("ensemble - mean" in shown) is (split == "val")
+    assert "ensemble, calibration" in shown
+
+
+def test_predict_says_why_an_image_is_called_pneumonia(cv_copy: Run, xrays: list[Path]) -> None:
+    succeed("ensemble", "--data", "synthetic")
+    for model in (cv_copy.path, cv_copy.path / ENSEMBLE):
+        words = " ".join(succeed("predict", xrays[0], "--model", model).stdout.split())
+        decision = read_decision(cv_copy)
+        on = float(apply_temperature(decision.threshold, decision.temperature))
+        assert f"called pneumonia from {on:.4f} on: rule youden, fixed on out-of-fold images" in words
+    words = " ".join(succeed("predict", xrays[0], "--model", cv_copy.fold_path(1)).stdout.split())
+    assert "called pneumonia from 0.5000 on: no rule was fixed for this model" in words
 
 
 def test_compare_two_runs_on_the_same_images(cv_copy: Run, train_copy: Run) -> None:
@@ -358,6 +420,7 @@ def test_compare_two_runs_on_the_same_images(cv_copy: Run, train_copy: Run) -> N
 def test_evaluate_draws_the_curve_of_a_single_model(train_copy: Run, data_file: Path) -> None:
     succeed("evaluate", train_copy.name, "--split", "val", "--data", data_file)
     assert is_picture(train_copy.path / "roc_val.png")
+    assert is_picture(train_copy.path / "reliability_val.png")
     assert not list(train_copy.path.glob("*test*"))
 
 
@@ -747,6 +810,7 @@ BAD_SETTINGS = [
     ("--head-learning-rate", "0", 2),
     ("--seed", "-1", 2),
     ("--precision", "float8", 2),
+    ("--rule", "sensitivity:95", 2),
     ("--recipe", "nonsense", 2),
     ("--size", "30", 1),
     ("--name", "../x", 1),
@@ -815,8 +879,12 @@ def lose_model(run: Run) -> Path:
     return run.fold_path(2) / MODEL
 
 
+def lose_decision(run: Run) -> Path:
+    return run.path / DECISION
+
+
 @pytest.mark.parametrize("command", ["evaluate", "ensemble", "predict"])
-@pytest.mark.parametrize("lose", [lose_config, lose_figures, lose_model])
+@pytest.mark.parametrize("lose", [lose_config, lose_decision, lose_figures, lose_model])
 def test_run_with_a_part_missing(
     command: str, lose: Callable[[Run], Path], cv_copy: Run, tmp_path: Path
 ) -> None:
@@ -831,7 +899,8 @@ def test_run_with_a_part_missing(
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"{}"])
 def test_run_with_a_damaged_part(content: bytes, cv_copy: Run, data_file: Path) -> None:
-    for damaged in (cv_copy.path / CONFIG, cv_copy.last_file, cv_copy.fold_path(1) / MODEL):
+    parts = (CONFIG, DECISION, cv_copy.last_file.name)
+    for damaged in (*(cv_copy.path / name for name in parts), cv_copy.fold_path(1) / MODEL):
         whole = damaged.read_bytes()
         damaged.write_bytes(content)
         assert str(damaged) in fail("evaluate", cv_copy.path, "--data", data_file)
@@ -896,6 +965,9 @@ def test_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("cv", "--jobs", "0"),
         ("evaluate", "--split", "train"),
         ("evaluate", "--format", "xml"),
+        ("evaluate", "--prevalence", "1.5"),
+        ("evaluate", "--prevalence", "nan"),
+        ("evaluate", "--prevalence", "half"),
         ("evaluate", "cv-1", "--ensemble", "runs"),
         ("ensemble", "one", "two"),
         ("predict",),

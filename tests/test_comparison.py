@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from test_runs import make_run
 
 from pneumocli.core.comparison import compare_runs, compare_scores
+from pneumocli.core.decision import fix_decision, write_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, write_figures
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.resampling import draw_resamples
 from pneumocli.core.runs import Run, open_run
 from pneumocli.core.scores import Scores, write_scores
-from pneumocli.report.tables import tabulate_comparison
+from pneumocli.report.figures import tabulate_comparison
 from pneumocli.report.terminal import open_stdout
 
 
@@ -109,8 +110,10 @@ def score(tmp_path: Path) -> Score:
         )
         folder = run.path if external is None else run.path / "external" / external
         y_true, scores = draw_models(n=n)
-        write_scores(folder, split, Scores(np.arange(n), y_true, scores[row].astype(np.float32)), "file")
-        metrics = compute_metrics(y_true, scores[row], threshold)
+        known = Scores(np.arange(n), y_true, scores[row].astype(np.float32))
+        write_scores(folder, split, known, "file")
+        write_decision(run.path, fix_decision(str(threshold), known, "val", "file"))
+        metrics = compute_metrics(y_true, scores[row], 0.45)
         write_figures(
             folder,
             Figures(
@@ -133,6 +136,7 @@ def test_runs_are_compared_at_their_own_thresholds(score: Score) -> None:
     assert found.differences["accuracy"].first == pytest.approx(compute_metrics(y_true, first, 0.3).accuracy)
     assert found.differences["accuracy"].second == pytest.approx(compute_metrics(y_true, second).accuracy)
     assert (found.first, found.second, found.n) == ("one", "two", 80)
+    assert (found.rules, found.thresholds) == (("0.3", "0.5"), (0.3, 0.5))
     assert json.loads(json.dumps(found.to_dict()))["differences"]["roc_auc"]["p_value"] is not None
 
 

@@ -41,6 +41,7 @@ def test_original_recipe_has_the_published_numbers() -> None:
         "noise": 0.0,
         "precision": "auto",
         "focal_gamma": 2.0,
+        "rule": "youden",
         "deterministic": False,
     }
     assert choose_config() == RECIPES["original"]
@@ -97,6 +98,8 @@ def test_settings_survive_a_file() -> None:
         ("focal_gamma", -0.5),
         ("focal_gamma", "two"),
         ("precision", "float64"),
+        ("rule", "best"),
+        ("rule", 0.5),
         ("early_stopping", "perhaps"),
         ("learning_rate", 0.1),
     ],

@@ -14,8 +14,10 @@ from small import FOLDS, copy_run
 
 from pneumocli.core.artefact import load_model, read_card, save_model
 from pneumocli.core.audit import KNOWN_DIGESTS, digest_images
+from pneumocli.core.calibration import measure_calibration
 from pneumocli.core.data import NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset
-from pneumocli.core.errors import DataError, RunError
+from pneumocli.core.decision import fix_decision, read_decision
+from pneumocli.core.errors import DataError, RunError, SettingError
 from pneumocli.core.evaluation import (
     Evaluation,
     build_ensemble,
@@ -27,8 +29,17 @@ from pneumocli.core.figures import ENSEMBLE_NAME, name_fold, read_figures, write
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.model import split_classifier
-from pneumocli.core.runs import CONFIG, ENSEMBLE, MODEL, Run, find_predictor, open_run, stamp_time
-from pneumocli.core.scores import OUT_OF_FOLD, read_scores
+from pneumocli.core.runs import (
+    CONFIG,
+    DECISION,
+    ENSEMBLE,
+    MODEL,
+    Run,
+    find_predictor,
+    open_run,
+    stamp_time,
+)
+from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, read_scores
 from pneumocli.core.synthetic import draw_dataset
 
 pytest_plugins = ["trained"]
@@ -80,6 +91,68 @@ def test_stored_scores_and_figures_are_what_is_returned(evaluated: Evaluated, sm
         np.testing.assert_array_equal(stored.y_score, evaluation.y_score[name])
         expected = compute_metrics(small_dataset.test.labels, stored.y_score)
         assert evaluation.figures.models[name] == expected
+        decision = read_decision(run)
+        at_rule = compute_metrics(small_dataset.test.labels, stored.y_score, decision.threshold)
+        assert evaluation.figures.at_rule is not None
+        assert evaluation.figures.at_rule[name] == at_rule
+        assert evaluation.figures.decision == evaluation.decision == decision
+    assert evaluation.figures.calibration == measure_calibration(
+        small_dataset.test.labels, evaluation.y_score[ENSEMBLE_NAME], evaluation.decision.temperature
+    )
+
+
+@pytest.mark.parametrize("kind", ["cv", "train"])
+def test_another_rule_scores_once_and_changes_no_decision(
+    kind: str, small_dataset: Dataset, request: pytest.FixtureRequest
+) -> None:
+    run = request.getfixturevalue(f"{kind}_copy")
+    before = (run.path / DECISION).read_bytes()
+    own = read_decision(run)
+    source = read_scores(run.path, OUT_OF_FOLD if kind == "cv" else STOPPING)
+    evaluation = evaluate_run(run, small_dataset, "test", rule="specificity:0.8")
+    expected = fix_decision("specificity:0.8", source, own.source, own.data)
+    assert evaluation.decision == read_figures(run.path, "test").decision == expected
+    at_rule = evaluation.figures.at_rule
+    assert at_rule is not None
+    assert at_rule[evaluation.main] == compute_metrics(
+        small_dataset.test.labels, evaluation.y_score[evaluation.main], expected.threshold
+    )
+    assert (run.path / DECISION).read_bytes() == before
+    assert evaluate_run(run, small_dataset, "test").decision == own
+
+
+def test_no_such_rule_leaves_nothing(cv_copy: Run, small_dataset: Dataset) -> None:
+    with pytest.raises(SettingError, match="'best'"):
+        evaluate_run(cv_copy, small_dataset, "test", rule="best")
+    assert not list(cv_copy.path.rglob("*test*"))
+
+
+def test_other_validation_images_do_not_move_the_decision(train_copy: Run) -> None:
+    own = read_decision(train_copy)
+    other = draw_dataset(seed=5, train=6, val=10, test=6)
+    evaluation = evaluate_run(train_copy, other, "val")
+    assert not evaluation.figures.fixed_here
+    assert evaluation.decision == own
+    # Its scores on val are now those of other images; another rule is still fixed on its own.
+    again = evaluate_run(train_copy, other, "val", rule="youden")
+    assert again.decision == own
+
+
+def test_decision_of_a_single_model_is_of_its_validation_images(
+    train_copy: Run, small_dataset: Dataset
+) -> None:
+    assert evaluate_run(train_copy, small_dataset, "val").figures.fixed_here
+    assert not evaluate_run(train_copy, small_dataset, "test").figures.fixed_here
+
+
+def test_drift_from_members_to_ensemble_is_told_on_val(cv_copy: Run, small_dataset: Dataset) -> None:
+    figures = evaluate_run(cv_copy, small_dataset, "val").figures
+    assert figures.at_rule is not None
+    assert figures.folds_at_rule is not None
+    folds = [figures.at_rule[name_fold(fold)] for fold in range(1, FOLDS + 1)]
+    for name in ("sensitivity", "specificity"):
+        mean = sum(getattr(fold, name) for fold in folds) / FOLDS
+        assert figures.folds_at_rule[name]["mean"] == pytest.approx(mean)
 
 
 def test_best_single_model_is_not_chosen_by_the_test_images(
@@ -224,7 +297,10 @@ def test_card_of_the_ensemble(joined: Run) -> None:
     assert card.name == f"{joined.name}, ensemble"
     assert card.data == joined.record.data
     assert card.weights == joined.record.weights
-    assert (card.pixels, card.preparation, card.threshold) == (28, joined.record.preparation, 0.5)
+    assert (card.pixels, card.preparation) == (28, joined.record.preparation)
+    decision = read_decision(joined)
+    for name in ("rule", "threshold", "temperature", "source"):
+        assert getattr(card, name) == getattr(decision, name)
 
 
 def test_trunk_is_in_the_ensemble_once(joined: Run) -> None:

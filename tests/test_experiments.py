@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from pictures import draw_files, name_files, sort_by_class, write_split
 from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
 
+from pneumocli.core import experiments
 from pneumocli.core.artefact import load_model, read_card
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import Dataset, Split, hash_images, make_folds
+from pneumocli.core.data import Dataset, Split, find_originals, hash_images, make_folds
+from pneumocli.core.decision import fix_decision, read_decision
 from pneumocli.core.errors import DataError, PneumoError, WeightsError
 from pneumocli.core.experiments import cross_validate, train_single
 from pneumocli.core.figures import POOLED_NAME, Figures, name_fold, read_figures
@@ -25,8 +27,8 @@ from pneumocli.core.inputs import gather_data
 from pneumocli.core.metrics import FIGURES, compute_metrics
 from pneumocli.core.model import BackboneBuilder
 from pneumocli.core.progress import Progress
-from pneumocli.core.runs import CONFIG, HISTORY, MODEL, Run, open_run
-from pneumocli.core.scores import OUT_OF_FOLD, read_scores
+from pneumocli.core.runs import CONFIG, DECISION, HISTORY, MODEL, Run, open_run
+from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, read_scores
 
 pytest_plugins = ["trained"]
 
@@ -70,14 +72,15 @@ def score_rows(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def test_cross_validation_leaves_every_file_and_no_other(cv_run: Run) -> None:
     fold_files = {MODEL, HISTORY, "scores_out_of_fold.npz", "metrics_out_of_fold.json"}
-    expected = {CONFIG, "scores_out_of_fold.npz", "metrics_out_of_fold.json"}
+    expected = {CONFIG, DECISION, "scores_out_of_fold.npz", "metrics_out_of_fold.json"}
     expected |= {f"fold_{fold}/{name}" for fold in range(1, FOLDS + 1) for name in fold_files}
     assert list_files(cv_run.path) == expected
     assert cv_run.is_complete
 
 
 def test_training_leaves_every_file_and_no_other(train_run: Run) -> None:
-    assert list_files(train_run.path) == {CONFIG, MODEL, HISTORY, "scores_val.npz", "metrics_val.json"}
+    scored = {"scores_val.npz", "scores_stopping.npz", "metrics_val.json"}
+    assert list_files(train_run.path) == {CONFIG, DECISION, MODEL, HISTORY, *scored}
     assert train_run.is_complete
 
 
@@ -149,6 +152,67 @@ def test_figures_follow_from_the_stored_scores(cv_run: Run) -> None:
         assert figures.folds[figure]["sd"] == pytest.approx(np.std(values, ddof=1))
 
 
+def test_decision_of_folds_is_fixed_on_their_pooled_scores(cv_run: Run) -> None:
+    pooled = read_scores(cv_run.path, OUT_OF_FOLD)
+    decision = read_decision(cv_run)
+    assert decision == fix_decision(TINY.rule, pooled, "out_of_fold", "synthetic")
+    assert decision.images == len(pooled.index)
+    figures = read_figures(cv_run.path, OUT_OF_FOLD)
+    assert (figures.decision, figures.fixed_here) == (decision, True)
+    assert figures.at_rule is not None
+    assert figures.at_rule[POOLED_NAME].sensitivity == decision.sensitivity
+    assert figures.at_rule[POOLED_NAME].specificity == decision.specificity
+
+
+def test_decision_of_a_single_model_is_fixed_on_val(train_run: Run, small_dataset: Dataset) -> None:
+    stopping = read_scores(train_run.path, STOPPING)
+    decision = read_decision(train_run)
+    assert decision == fix_decision(TINY.rule, stopping, "val", "synthetic")
+    np.testing.assert_array_equal(stopping.index, find_originals(small_dataset.val, small_dataset.train))
+    figures = read_figures(train_run.path, "val")
+    assert (figures.decision, figures.fixed_here) == (decision, True)
+
+
+def test_cards_hold_the_decision_of_a_single_model_and_none_of_a_fold(cv_run: Run, train_run: Run) -> None:
+    decision, card = read_decision(train_run), read_card(train_run.path / MODEL)
+    for name in ("rule", "threshold", "temperature", "source"):
+        assert getattr(card, name) == getattr(decision, name)
+    for folder in cv_run.member_paths():
+        card = read_card(folder / MODEL)
+        assert (card.rule, card.threshold, card.temperature, card.source) == (None, 0.5, 1.0, None)
+        figures = read_figures(folder, OUT_OF_FOLD)
+        assert (figures.decision, figures.at_rule) == (None, None)
+
+
+def test_rule_that_is_asked_for_is_the_one_that_decides(train: Train, small_dataset: Dataset) -> None:
+    short = {"head_epochs": 1, "tune_epochs": 0}
+    config = TINY.model_copy(update={**short, "rule": "sensitivity:0.9"})
+    single, folds = train(small_dataset, config), train(small_dataset, config, folds=2)
+    for run in (single, folds):
+        decision = read_decision(run)
+        assert decision.rule == "sensitivity:0.9"
+        assert decision.sensitivity >= 0.9
+    fixed = train(small_dataset, TINY.model_copy(update={**short, "rule": "0.25"}))
+    assert read_card(fixed.path / MODEL).threshold == 0.25
+
+
+def test_decision_is_there_before_the_file_that_tells_that_all_is(
+    train: Train, small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = experiments.write_figures
+
+    def check(folder: Path, figures: Figures) -> None:
+        if figures.decision is not None:
+            assert (folder / DECISION).is_file()
+            assert not (folder / f"metrics_{figures.split}.json").exists()
+        whole(folder, figures)
+
+    monkeypatch.setattr(experiments, "write_figures", check)
+    config = TINY.model_copy(update={"head_epochs": 1, "tune_epochs": 0})
+    for folds in (None, 2):
+        assert train(small_dataset, config, folds=folds).is_complete
+
+
 def test_fold_of_the_highest_out_of_fold_auc_is_the_best(cv_run: Run) -> None:
     figures = read_figures(cv_run.path, OUT_OF_FOLD)
     aucs = {name: metrics.roc_auc for name, metrics in figures.models.items() if name != POOLED_NAME}
@@ -206,6 +270,7 @@ def test_stopped_cross_validation_goes_on_to_the_same_scores(
     ):
         assert read_bytes(mine, OUT_OF_FOLD) == read_bytes(undisturbed, OUT_OF_FOLD)
     assert read_figures(run.path, OUT_OF_FOLD) == read_figures(cv_run.path, OUT_OF_FOLD)
+    assert (run.path / DECISION).read_bytes() == (cv_run.path / DECISION).read_bytes()
 
 
 @pytest.mark.slow
@@ -220,7 +285,9 @@ def test_folds_side_by_side_give_the_same_scores(train: Train, small_dataset: Da
 def test_nothing_is_trained_when_only_the_pooling_is_left(
     cv_copy: Run, train: Train, small_dataset: Dataset
 ) -> None:
-    cv_copy.last_file.unlink()
+    before = (cv_copy.path / DECISION).read_bytes()
+    for file in (cv_copy.last_file, cv_copy.path / DECISION):
+        file.unlink()
 
     def refuse_to_train(step: Progress) -> None:
         raise AssertionError(step.stage)
@@ -228,6 +295,7 @@ def test_nothing_is_trained_when_only_the_pooling_is_left(
     run = train(small_dataset, folds=FOLDS, listen=refuse_to_train)
     assert run == cv_copy
     assert run.is_complete
+    assert (run.path / DECISION).read_bytes() == before
 
 
 def strip(figures: Figures) -> dict[str, Any]:
@@ -245,6 +313,7 @@ def test_test_images_play_no_part_in_training(
         assert mine.record.data.digest != other.record.data.digest
         assert read_bytes(mine.path, split) == read_bytes(other.path, split)
         assert strip(read_figures(mine.path, split)) == strip(read_figures(other.path, split))
+        assert (mine.path / DECISION).read_bytes() == (other.path / DECISION).read_bytes()
         for one, another in zip(mine.member_paths(), other.member_paths(), strict=True):
             assert (one / HISTORY).read_bytes() == (another / HISTORY).read_bytes()
 
@@ -271,6 +340,9 @@ def test_copies_of_training_images_do_not_say_when_to_stop(
     run = train(dataset_with_copies, config)
     assert run.record.data.stopping_images == len(val) - 3
     assert len(read_scores(run.path, "val").index) == len(val)
+    stopping = read_scores(run.path, STOPPING)
+    np.testing.assert_array_equal(stopping.index, np.arange(3, len(val)))
+    assert read_decision(run) == fix_decision("youden", stopping, "val", "small.npz")
     assert run.name == "train-1"
     assert not run.synthetic
     assert not read_figures(run.path, "val").synthetic
@@ -283,6 +355,22 @@ def test_validation_images_that_are_all_copies_are_refused(
     with pytest.raises(DataError):
         train(replace_split(small_dataset, "val", small_dataset.train))
     assert not list_files(tmp_path / "runs")
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_validation_images_of_one_class_decide_nothing(
+    label: int, train: Train, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    """The other class's images are all copies of training images."""
+    val, shown = small_dataset.val, small_dataset.train
+    images = val.images.copy()
+    images[val.labels != label] = shown.images[: int((val.labels != label).sum())]
+    changed = replace_split(small_dataset, "val", Split(images, val.labels))
+    with pytest.raises(DataError, match=r"both classes.*pneumocli cv"):
+        train(changed)
+    assert not list_files(tmp_path / "runs")
+    config = TINY.model_copy(update={"head_epochs": 1, "tune_epochs": 0})
+    assert train(changed, config, folds=2).is_complete
 
 
 def test_subset_is_what_is_trained_on(train: Train, small_dataset: Dataset) -> None:

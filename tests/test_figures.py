@@ -1,15 +1,32 @@
-"""Figure files: what is written is read back, damage is told, the best fold is chosen."""
+"""Figures and their files: what is computed, what is read back, that damage is told, the best fold."""
 
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from test_runs import DATA, make_run
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.calibration import measure_calibration
+from pneumocli.core.data import Dataset
+from pneumocli.core.decision import Decision, fix_decision
 from pneumocli.core.errors import RunError
-from pneumocli.core.figures import Figures, choose_best, name_fold, read_figures, write_figures
-from pneumocli.core.metrics import Metrics, compute_metrics, summarize_folds
+from pneumocli.core.figures import (
+    ENSEMBLE_NAME,
+    POOLED_NAME,
+    Figures,
+    choose_best,
+    compute_figures,
+    name_fold,
+    read_figures,
+    write_figures,
+)
+from pneumocli.core.metrics import Metrics, compute_metrics, project_values, summarize_folds
+from pneumocli.core.runs import Run
+from pneumocli.core.scores import Scores
+from pneumocli.core.uncertainty import estimate_figures
 
 METRICS = compute_metrics([0, 1, 0, 1, 1], [0.1, 0.9, 0.6, 0.4, 0.7])
 
@@ -100,3 +117,102 @@ def test_best_fold_is_that_of_the_highest_auc() -> None:
 def test_of_equal_folds_the_first_is_the_best() -> None:
     folds = {name_fold(number): with_auc(0.9) for number in (1, 2, 3)}
     assert choose_best(folds) == "fold 1"
+
+
+FOLD_NAMES = ["fold 1", "fold 2"]
+
+
+def draw_scores(seed: int, n: int = 40) -> Scores:
+    rng = np.random.default_rng(seed)
+    y_true = np.arange(n) % 2
+    score = 1 / (1 + np.exp(-(rng.normal(size=n) + 1.5 * y_true)))
+    return Scores(np.arange(n), y_true, score.astype(np.float32))
+
+
+SCORED = {"fold 1": draw_scores(1), "fold 2": draw_scores(2), ENSEMBLE_NAME: draw_scores(3)}
+DECISION = fix_decision("specificity:0.95", draw_scores(0), "out_of_fold", "small.npz")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return make_run(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_every_figure_is_there_at_0_5_and_at_the_rule(split: str, run: Run) -> None:
+    figures = compute_figures(run, split, SCORED, DECISION, intervals=True, prevalence=0.1)
+    assert figures.at_rule is not None
+    assert figures.estimates is not None
+    assert figures.estimates_at_rule is not None
+    assert figures.predictive_values is not None
+    assert figures.predictive_values_at_rule is not None
+    assert DECISION.threshold != 0.5
+    for threshold, models, estimates, values in (
+        (0.5, figures.models, figures.estimates, figures.predictive_values),
+        (
+            DECISION.threshold,
+            figures.at_rule,
+            figures.estimates_at_rule,
+            figures.predictive_values_at_rule,
+        ),
+    ):
+        assert list(models) == list(estimates) == list(values) == [*FOLD_NAMES, ENSEMBLE_NAME]
+        for name, part in SCORED.items():
+            metrics = compute_metrics(part.y_true, part.y_score, threshold)
+            assert models[name] == metrics
+            assert estimates[name] == estimate_figures(part.y_true, part.y_score, threshold)
+            assert values[name] == project_values(metrics.sensitivity, metrics.specificity, 0.1)
+    main = SCORED[ENSEMBLE_NAME]
+    assert figures.calibration == measure_calibration(main.y_true, main.y_score, DECISION.temperature)
+    assert (figures.decision, figures.prevalence, figures.fixed_here) == (DECISION, 0.1, False)
+
+
+def test_folds_are_summarized_without_the_ensemble_and_not_on_test(run: Run) -> None:
+    on_val = compute_figures(run, "val", SCORED, DECISION)
+    assert on_val.at_rule is not None
+    for found, models in ((on_val.folds, on_val.models), (on_val.folds_at_rule, on_val.at_rule)):
+        assert found == summarize_folds([models[name] for name in FOLD_NAMES])
+    on_test = compute_figures(run, "test", SCORED, DECISION)
+    assert on_test.folds is None
+    assert on_test.folds_at_rule is None
+
+
+def test_lone_fold_has_figures_at_0_5_alone(run: Run) -> None:
+    figures = compute_figures(run, "out_of_fold", {"fold 1": draw_scores(1)}, None)
+    for name in ("decision", "at_rule", "calibration", "folds", "folds_at_rule"):
+        assert getattr(figures, name) is None, name
+    assert not figures.fixed_here
+    assert figures.models["fold 1"].threshold == 0.5
+
+
+def decide_on(source: str) -> Decision:
+    return DECISION.model_copy(update={"source": source})
+
+
+def test_decision_is_of_these_images_if_split_and_data_are_its_own(run: Run, small_dataset: Dataset) -> None:
+    pooled = {**SCORED, POOLED_NAME: draw_scores(4)}
+    del pooled[ENSEMBLE_NAME]
+    assert compute_figures(run, "out_of_fold", pooled, decide_on("out_of_fold")).fixed_here
+    one = {"train-1": draw_scores(1)}
+    assert compute_figures(run, "val", one, decide_on("val")).fixed_here
+    assert not compute_figures(run, "test", one, decide_on("val")).fixed_here
+    assert not compute_figures(run, "val", one, decide_on("val"), dataset=small_dataset).fixed_here
+    same = run.record.model_copy(update={"data": DATA.model_copy(update={"digest": small_dataset.digest()})})
+    trained_on_it = replace(run, record=same)
+    assert compute_figures(trained_on_it, "val", one, decide_on("val"), dataset=small_dataset).fixed_here
+
+
+def test_other_images_are_named(run: Run, small_dataset: Dataset) -> None:
+    figures = compute_figures(run, "test", SCORED, DECISION, dataset=small_dataset)
+    assert (figures.data, figures.data_digest) == ("synthetic", small_dataset.digest())
+    assert figures.synthetic
+    figures = compute_figures(run, "test", SCORED, DECISION)
+    assert (figures.data, figures.data_digest, figures.synthetic) == (DATA.name, DATA.digest, False)
+
+
+def test_all_of_it_reads_back(run: Run, tmp_path: Path) -> None:
+    figures = compute_figures(
+        run, "val", SCORED, DECISION, best_single="fold 2", intervals=True, prevalence=0.02
+    )
+    write_figures(tmp_path, figures)
+    assert read_figures(tmp_path, "val") == figures

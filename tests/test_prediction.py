@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pneumocli.core.artefact import ModelCard
+from pneumocli.core.calibration import apply_temperature
 from pneumocli.core.data import CLASS_NAMES, Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.evaluation import Evaluation, load_predictor
@@ -51,17 +52,56 @@ def test_files_get_the_scores_of_the_rows_they_were_made_from(
     predictions, failures = predict(ensemble, xrays)
     assert not failures
     _, evaluation = evaluated
-    probability = np.float32([prediction.probability for prediction in predictions])
-    assert probability.tobytes() == evaluation.y_score[ENSEMBLE_NAME].tobytes()
-    members = np.float32([prediction.members for prediction in predictions]).T
+    score = np.float32([prediction.score for prediction in predictions])
+    assert score.tobytes() == evaluation.y_score[ENSEMBLE_NAME].tobytes()
+    temperature = evaluation.decision.temperature
+    probability = [prediction.probability for prediction in predictions]
+    assert probability == apply_temperature(score, temperature).tolist()
+    members = np.array([prediction.members for prediction in predictions]).T
     by_fold = [scores for name, scores in evaluation.y_score.items() if name != ENSEMBLE_NAME]
-    assert members.tobytes() == np.stack(by_fold).tobytes()
+    assert members.tolist() == apply_temperature(np.stack(by_fold), temperature).tolist()
+
+
+def test_labels_are_those_of_the_figures_at_the_rule(
+    ensemble: Predictor, xrays: list[Path], evaluated: tuple[Run, Evaluation], small_dataset: Dataset
+) -> None:
+    predictions, _ = predict(ensemble, xrays)
+    at_rule = evaluated[1].figures.at_rule
+    assert at_rule is not None
+    called = np.array([CLASS_NAMES.index(prediction.label) for prediction in predictions])
+    truth = small_dataset.test.labels
+    counts = [int(((truth == label) & (called == answer)).sum()) for label in (0, 1) for answer in (0, 1)]
+    metrics = at_rule[ENSEMBLE_NAME]
+    assert counts == [metrics.tn, metrics.fp, metrics.fn, metrics.tp]
+
+
+@pytest.mark.parametrize("temperature", [0.2, 1.0, 4.0])
+def test_decision_is_the_same_on_both_scales(
+    temperature: float, ensemble: Predictor, xrays: list[Path]
+) -> None:
+    model, card = ensemble
+    middle = float(np.median([prediction.score for prediction in predict(ensemble, xrays)[0]]))
+    moved = card.model_copy(update={"threshold": middle, "temperature": temperature})
+    predictions, _ = predict((model, moved), xrays)
+    assert {prediction.label for prediction in predictions} == set(CLASS_NAMES)
+    for prediction in predictions:
+        is_called = prediction.label == "pneumonia"
+        assert is_called == (prediction.score >= middle)
+        assert is_called == (prediction.probability >= moved.calibrated_threshold)
 
 
 def test_single_model_has_one_member(train_run: Run, xrays: list[Path]) -> None:
     predictions, _ = predict(load_predictor(find_predictor(train_run.path.parent)), xrays[:3])
     for prediction in predictions:
         assert prediction.members == [prediction.probability]
+
+
+def test_lone_fold_answers_uncalibrated_at_0_5(cv_run: Run, xrays: list[Path]) -> None:
+    model, card = load_predictor(find_predictor(cv_run.path, cv_run.fold_path(1)))
+    assert (card.rule, card.threshold, card.calibrated_threshold) == (None, 0.5, 0.5)
+    for prediction in predict((model, card), xrays)[0]:
+        assert prediction.probability == pytest.approx(prediction.score, abs=1e-9)
+        assert prediction.label == CLASS_NAMES[int(prediction.score >= 0.5)]
 
 
 def test_answers_come_in_the_order_given(ensemble: Predictor, xrays: list[Path]) -> None:
@@ -86,10 +126,10 @@ def test_an_image_does_not_change_its_neighbours_answer(ensemble: Predictor, xra
 def test_label_changes_at_the_models_threshold(ensemble: Predictor, xrays: list[Path]) -> None:
     model, card = ensemble
     predictions, _ = predict(ensemble, xrays)
-    cut = sorted(prediction.probability for prediction in predictions)[len(xrays) // 2]
+    cut = sorted(prediction.score for prediction in predictions)[len(xrays) // 2]
     moved = card.model_copy(update={"threshold": cut})
     for prediction in predict((model, moved), xrays)[0]:
-        assert prediction.label == CLASS_NAMES[int(prediction.probability >= cut)]
+        assert prediction.label == CLASS_NAMES[int(prediction.score >= cut)]
 
 
 def test_bad_files_among_good_ones(ensemble: Predictor, xrays: list[Path], tmp_path: Path) -> None:
@@ -157,6 +197,6 @@ def test_model_of_another_preparation_is_refused(ensemble: Predictor, xrays: lis
 def test_prediction_is_plain_data(ensemble: Predictor, xrays: list[Path]) -> None:
     (prediction,), _ = predict(ensemble, xrays[:1])
     content = prediction.to_dict()
-    assert set(content) == {"path", "probability", "label", "members"}
+    assert set(content) == {"path", "probability", "score", "label", "members"}
     assert type(content["probability"]) is float
     assert content["label"] in CLASS_NAMES

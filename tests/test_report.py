@@ -12,23 +12,28 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console, RenderableType
+from test_runs import make_run
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.audit import audit_dataset
+from pneumocli.core.calibration import Calibration, Reliability
 from pneumocli.core.data import Dataset
-from pneumocli.core.figures import Figures
+from pneumocli.core.decision import fix_decision
+from pneumocli.core.figures import Figures, compute_figures
 from pneumocli.core.metrics import FIGURES, Metrics, compute_metrics, summarize_folds
 from pneumocli.core.progress import Progress
+from pneumocli.core.scores import Scores
 from pneumocli.core.uncertainty import estimate_figures
 from pneumocli.report import live
-from pneumocli.report.live import show_progress
-from pneumocli.report.plots import plot_roc
-from pneumocli.report.tables import (
-    tabulate_audit,
+from pneumocli.report.figures import (
+    tabulate_calibration,
     tabulate_estimates,
     tabulate_figures,
-    tabulate_predictions,
+    tabulate_predictive_values,
 )
+from pneumocli.report.live import show_progress
+from pneumocli.report.plots import plot_reliability, plot_roc
+from pneumocli.report.tables import tabulate_audit, tabulate_predictions
 from pneumocli.report.terminal import SYNTHETIC_NOTE, open_stdout, print_json, say, warn_use
 
 LONG = "a-run-whose-name-goes-on-and-on-" * 4
@@ -88,6 +93,184 @@ def test_estimates_are_whole_at_80_columns(
         assert found.of is None or f"{found.hits}/{found.of}" in text
 
 
+def draw_scores(seed: int, n: int = 624) -> Scores:
+    """Scores of the same images, whatever the seed."""
+    y_true = np.random.default_rng(n).integers(0, 2, n)
+    score = 0.4 * y_true + 0.6 * np.random.default_rng(seed).random(n)
+    return Scores(np.arange(n), y_true, score.astype(np.float32))
+
+
+def make_decided(folder: Path, split: str, rule: str = "specificity:0.9", run: str = "cv-1") -> Figures:
+    """Figures of three folds and what they make together, with a decision."""
+    decision = fix_decision(rule, draw_scores(9, 4708), "out_of_fold", "pneumoniamnist.npz")
+    scores = {f"fold {fold}": draw_scores(fold) for fold in (1, 2, 10)}
+    scores["pooled" if split == "out_of_fold" else "ensemble"] = draw_scores(4)
+    return compute_figures(
+        make_run(folder, name=run),
+        split,
+        scores,
+        decision,
+        best_single="fold 10",
+        intervals=True,
+        prevalence=0.07,
+    )
+
+
+def list_rows(text: str, name: str) -> list[list[str]]:
+    """The figures of the lines that begin with a name."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [line.removeprefix(name).split() for line in lines if re.match(rf"{re.escape(name)}  ", line)]
+
+
+@pytest.mark.parametrize("split", ["test", "val", "out_of_fold"])
+def test_models_stand_at_0_5_and_at_the_rule(
+    split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = make_decided(tmp_path, split)
+    assert figures.decision is not None
+    assert figures.at_rule is not None
+    text = print_tables(tabulate_figures(figures), monkeypatch, capsys)
+    check_complete(text, figures)
+    check_complete(text, figures.model_copy(update={"models": figures.at_rule}))
+    threshold = f"{figures.decision.threshold:.4f}"
+    for name in ("fold 1", list(figures.models)[-1]):
+        shown, at_rule, counted, counted_at_rule = list_rows(text, name)
+        for row, counts, models in (
+            (shown, counted, figures.models),
+            (at_rule, counted_at_rule, figures.at_rule),
+        ):
+            assert row == [f"{getattr(models[name], figure):.4f}" for figure in FIGURES]
+            assert counts[-4:] == [str(getattr(models[name], count)) for count in ("tn", "fp", "fn", "tp")]
+        assert counted[1] == "0.5000"
+        assert counted_at_rule[1] == threshold
+    assert text.index("at 0.5 ") < text.index(f"at {threshold} ")
+    words = " ".join(text.split())
+    assert f"{threshold}: rule specificity:0.9, fixed on 4708 out-of-fold images" in words
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_how_far_the_rule_moved(
+    split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = make_decided(tmp_path, split)
+    decision, at_rule = figures.decision, figures.at_rule
+    assert decision is not None
+    assert at_rule is not None
+    text = print_tables(tabulate_figures(figures, ["fold 10", "ensemble"]), monkeypatch, capsys)
+    for name in ("fold 10", "ensemble"):
+        (row,) = list_rows(text, f"{name}, moved")
+        assert [float(figure) for figure in row] == pytest.approx(
+            [
+                at_rule[name].sensitivity - decision.sensitivity,
+                at_rule[name].specificity - decision.specificity,
+            ],
+            abs=6e-5,
+        )
+        assert all(figure[0] in "+-" for figure in row)
+    there = f"(sensitivity {decision.sensitivity:.4f}, specificity {decision.specificity:.4f})"
+    assert there in " ".join(text.split())
+    drift = list_rows(text, "ensemble - mean")
+    assert len(drift) == (split == "val")
+    if split == "val":
+        members = [at_rule[name] for name in ("fold 1", "fold 2", "fold 10")]
+        assert [float(figure) for figure in drift[0]] == pytest.approx(
+            [
+                at_rule["ensemble"].sensitivity - np.mean([fold.sensitivity for fold in members]),
+                at_rule["ensemble"].specificity - np.mean([fold.specificity for fold in members]),
+            ],
+            abs=6e-5,
+        )
+
+
+def test_nothing_moved_where_the_rule_was_fixed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = make_decided(tmp_path, "out_of_fold")
+    assert figures.fixed_here
+    assert "moved" not in print_tables(tabulate_figures(figures), monkeypatch, capsys)
+
+
+def test_rule_of_0_5_is_shown_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = print_tables(tabulate_figures(make_decided(tmp_path, "test", "0.5")), monkeypatch, capsys)
+    assert len(list_rows(text, "ensemble")) == 2  # figures and counts
+    assert "rule 0.5, fixed on" in " ".join(text.split())
+
+
+def test_intervals_are_those_at_the_rule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = make_decided(tmp_path, "test")
+    assert figures.decision is not None
+    assert figures.estimates_at_rule is not None
+    text = print_tables([tabulate_estimates(figures, "ensemble")], monkeypatch, capsys)
+    assert f"ensemble at {figures.decision.threshold:.4f}, with 95 % intervals" in text
+    for found in figures.estimates_at_rule["ensemble"].values():
+        assert f"{found.value:.4f}   {found.low:.4f} to {found.high:.4f}" in text
+
+
+def test_predictive_values_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = make_decided(tmp_path, "test", run=LONG[:60])
+    assert figures.predictive_values is not None
+    assert figures.predictive_values_at_rule is not None
+    text = print_tables([tabulate_predictive_values(figures, ["fold 1", "ensemble"])], monkeypatch, capsys)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "at a prevalence of 0.07" in " ".join(text.split())
+    for name in ("fold 1", "ensemble"):
+        rows = list_rows(text, name)
+        for row, values in zip(
+            rows, (figures.predictive_values, figures.predictive_values_at_rule), strict=True
+        ):
+            assert row[-2:] == [f"{values[name].ppv:.4f}", f"{values[name].npv:.4f}"]
+    assert "fold 2" not in text
+
+
+@pytest.mark.parametrize("worse", [(), ("ece",), ("brier", "log_loss")])
+def test_calibration_before_and_after(
+    worse: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before, after = Reliability(0.1234, 0.0456, 0.3789), Reliability(0.1111, 0.0222, 0.3333)
+    figures = make_decided(tmp_path, "test").model_copy(
+        update={"calibration": Calibration(0.625, before, after, worse)}
+    )
+    text = print_tables([tabulate_calibration(figures, "ensemble")], monkeypatch, capsys)
+    for name, row in (("Brier score", "brier"), ("ECE, 15 equal bins", "ece"), ("log loss", "log_loss")):
+        assert list_rows(text, name) == [[f"{getattr(each, row):.4f}" for each in (before, after)]]
+    words = " ".join(text.split())
+    assert "the temperature 0.625, fitted on 4708 out-of-fold images" in words
+    sentence = "On these images it makes the probabilities worse: "
+    expected = {(): "", ("ece",): "ECE", ("brier", "log_loss"): "Brier score and log loss"}[worse]
+    assert (sentence in words) is bool(worse)
+    assert not worse or words.endswith(sentence + expected)
+
+
+def test_rule_in_a_model_file_is_not_taken_for_markup(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tabulate_predictions(
+        [{"path": "a.png", "probability": 0.5, "label": "normal"}], "x", False, rule="[/b]", source="val"
+    )
+    assert "rule [/b], fixed on" in " ".join(print_tables([table], monkeypatch, capsys).split())
+
+
+def test_predictions_say_from_where_on_and_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"path": "a.png", "probability": 0.5, "label": "normal"}]
+    decided = tabulate_predictions(rows, "x", False, called_from=0.61234, rule="f1", source="out_of_fold")
+    words = " ".join(print_tables([decided], monkeypatch, capsys).split())
+    assert "called pneumonia from 0.6123 on: rule f1, fixed on out-of-fold images" in words
+    words = " ".join(print_tables([tabulate_predictions(rows, "x", False)], monkeypatch, capsys).split())
+    assert "called pneumonia from 0.5000 on: no rule was fixed for this model" in words
+
+
 def join_lines(text: str) -> str:
     """The text without spaces and line ends, so that a folded name is found."""
     return "".join(text.split())
@@ -135,7 +318,7 @@ def test_each_line_of_figures_belongs_to_its_model(
     assert shown[2:] == [f"{getattr(metrics, figure):.4f}" for figure in FIGURES]
     assert counted[2:] == [
         str(metrics.n),
-        "0.500",
+        "0.5000",
         *(str(count) for count in (metrics.tn, metrics.fp, metrics.fn, metrics.tp)),
     ]
     assert "fold 4" not in text
@@ -334,6 +517,43 @@ def test_title_is_not_cut_off(title: str, tmp_path: Path) -> None:
     picture = open_picture(tmp_path / "roc.png")
     assert (picture[:, [0, -1]] == 255).all()
     assert (picture[[0, -1]] == 255).all()
+
+
+def test_dot_stands_at_the_threshold(tmp_path: Path) -> None:
+    pictures = []
+    for threshold in (0.3, 0.31, 0.5):
+        plot_roc(tmp_path / "roc.png", Y_TRUE, {"x": Y_SCORE}, title="run", threshold=threshold, rule="f1")
+        pictures.append(open_picture(tmp_path / "roc.png"))
+    # Above the axis label, which names the threshold, the curve with its dot.
+    curves = [picture[: int(0.9 * len(picture))] for picture in pictures]
+    assert (curves[0] != curves[2]).any()
+
+
+def test_picture_of_reliability(tmp_path: Path) -> None:
+    from pneumocli.report.plots import COLOURS
+
+    path = tmp_path / "reliability_test.png"
+    plot_reliability(path, Y_TRUE, Y_SCORE, 0.4, title="cv-1, ensemble, test images of x.npz")
+    picture = open_picture(path)
+    height, width, _ = picture.shape
+    assert 500 <= width <= 2000
+    assert 500 <= height <= 2000
+    for colour in COLOURS[:2]:
+        assert draws(picture, colour)
+    assert (picture[:, [0, -1]] == 255).all()
+    assert (picture[[0, -1]] == 255).all()
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("title", [LONG, MARKUP, "cost$^$ and $\\foo$"])
+def test_reliability_of_any_name(title: str, tmp_path: Path) -> None:
+    plot_reliability(tmp_path / "reliability.png", Y_TRUE, Y_SCORE, 1.0, title=title)
+    open_picture(tmp_path / "reliability.png")
+
+
+def test_reliability_of_perfect_scores(tmp_path: Path) -> None:
+    plot_reliability(tmp_path / "reliability.png", Y_TRUE, Y_TRUE.astype(np.float32), 1.0, title="run")
+    open_picture(tmp_path / "reliability.png")
 
 
 def test_figures_of_one_split_keep_their_threshold(

@@ -14,6 +14,7 @@ from pneumocli.core.data import Dataset, Split
 from pneumocli.core.errors import RunError
 from pneumocli.core.runs import (
     CONFIG,
+    DECISION,
     MODEL,
     DataRecord,
     Run,
@@ -62,6 +63,7 @@ def finish(run: Run) -> Run:
     for folder in run.member_paths():
         folder.mkdir(exist_ok=True)
         (folder / MODEL).write_bytes(b"model")
+    (run.path / DECISION).write_text("{}")
     run.last_file.write_text("{}")
     return run
 
@@ -256,6 +258,15 @@ def test_lost_model_file(kind: str, tmp_path: Path) -> None:
     lost.unlink()
     line = refuse(tmp_path, run.path)
     assert str(lost) in line
+    assert f"pneumocli {kind}" in line
+
+
+@pytest.mark.parametrize("kind", ["cv", "train"])
+def test_lost_decision(kind: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path, kind)
+    (run.path / DECISION).unlink()
+    line = refuse(tmp_path, run.path)
+    assert str(run.path / DECISION) in line
     assert f"pneumocli {kind}" in line
 
 

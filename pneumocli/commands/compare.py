@@ -25,7 +25,7 @@ def compare(
     """
     from pneumocli.core.comparison import compare_runs
     from pneumocli.core.runs import find_run
-    from pneumocli.report.tables import tabulate_comparison
+    from pneumocli.report.figures import tabulate_comparison
     from pneumocli.report.terminal import open_stdout, print_json, warn_use
 
     asked = None if split is None else split.value

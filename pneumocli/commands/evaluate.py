@@ -1,4 +1,4 @@
-"""`pneumocli evaluate`: figures and ROC curve of a run on a split of its data, or on other data."""
+"""`pneumocli evaluate`: figures, ROC curve and reliability of a run on its own data or on others."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +17,21 @@ def evaluate(
         typer.Option(help="A cross-validation, or a directory of runs, which means its newest complete one."),
     ] = None,
     split: Split = None,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="Another rule, for this scoring only; fixed on the scores that the run's own was.",
+            show_default="the run's",
+        ),
+    ] = None,
+    prevalence: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of pneumonia elsewhere, 0 to 1: PPV and NPV there.",
+            metavar="SHARE",
+            show_default=False,
+        ),
+    ] = None,
     data: Data = None,
     size: ScoredSize = None,
     runs: Runs = Path("runs"),
@@ -25,18 +40,24 @@ def evaluate(
 ) -> None:
     """Score a run: for a cross-validation, its best single model beside the mean of its folds.
 
-    The best single model is the fold with the highest AUC on the images it was not trained on. Other
-    data than the run's are external validation: the same models and threshold, figures kept apart.
+    The best single model is the fold with the highest AUC on the images it was not trained on. Figures
+    are given at 0.5 and at the threshold of the run's rule. Other data than the run's are external
+    validation: the same models and threshold, figures kept apart.
     """
     if run is not None and ensemble is not None:
         raise typer.BadParameter("give a run or --ensemble, not both")
+    if prevalence is not None and not 0 <= prevalence <= 1:
+        raise typer.BadParameter(f"--prevalence is a share from 0 to 1; received {prevalence}")
     from pneumocli.commands.show import show_figures
+    from pneumocli.core.rule import parse_rule
     from pneumocli.core.runs import find_run
+    from pneumocli.report.figures import name_source
     from pneumocli.report.live import show_progress
-    from pneumocli.report.plots import plot_roc
-    from pneumocli.report.tables import name_source
+    from pneumocli.report.plots import plot_reliability, plot_roc
     from pneumocli.report.terminal import say
 
+    if rule is not None:
+        parse_rule(rule)  # an error before anything is loaded
     found = find_run(runs, run if ensemble is None else ensemble, None if ensemble is None else "cv")
     say(f"run: {found.path}", quiet)
     from pneumocli.commands.work import gather_split_data
@@ -48,15 +69,28 @@ def evaluate(
         load_backend()
         from pneumocli.core.evaluation import evaluate_run
 
-        evaluation = evaluate_run(found, dataset, chosen, listen=listen)
+        evaluation = evaluate_run(found, dataset, chosen, rule=rule, prevalence=prevalence, listen=listen)
     figures = evaluation.figures
     names = [name for name in (figures.best_single, evaluation.main) if name is not None]
-    picture = found.results_path(dataset) / f"roc_{chosen}.png"
+    place = found.results_path(dataset)
+    curves = place / f"roc_{chosen}.png"
+    images = f"{chosen} images of {figures.data}"
     plot_roc(
-        picture,
+        curves,
         evaluation.y_true,
         {name: evaluation.y_score[name] for name in names},
-        title=f"{name_source(figures)}, {chosen} images of {figures.data}",
+        title=f"{name_source(figures)}, {images}",
+        threshold=evaluation.decision.threshold,
+        rule=evaluation.decision.rule,
+    )
+    reliability = place / f"reliability_{chosen}.png"
+    plot_reliability(
+        reliability,
+        evaluation.y_true,
+        evaluation.y_score[evaluation.main],
+        evaluation.decision.temperature,
+        title=f"{name_source(figures)}, {evaluation.main}, {images}",
     )
     show_figures(figures, output_format, names)
-    say(f"ROC curve: {picture}", quiet)
+    say(f"ROC curve: {curves}", quiet)
+    say(f"reliability: {reliability}", quiet)

@@ -22,7 +22,7 @@ def predict(
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
 ) -> None:
-    """Answer for X-ray images: the probability of pneumonia and the label at the model's threshold.
+    """Answer for X-ray images: the calibrated probability of pneumonia and the label by the model's rule.
 
     Exit code 0 if every image was answered, 4 if some were, 1 if none was.
     """
@@ -56,7 +56,11 @@ def predict(
                 "schema_version": 1,
                 "model": card.name,
                 "synthetic": card.data.synthetic,
+                "rule": card.rule,
+                "source": card.source,
                 "threshold": card.threshold,
+                "temperature": card.temperature,
+                "calibrated_threshold": card.calibrated_threshold,
                 "preparation": preparation,
                 "predictions": rows,
                 "failures": failures,
@@ -64,7 +68,15 @@ def predict(
             }
         )
     elif rows:
-        open_stdout().print(tabulate_predictions(rows, card.name, card.data.synthetic))
+        table = tabulate_predictions(
+            rows,
+            card.name,
+            card.data.synthetic,
+            called_from=card.calibrated_threshold,
+            rule=card.rule,
+            source=card.source,
+        )
+        open_stdout().print(table)
     warn_use(card.data.synthetic)
     if failures:
         say(f"{len(failures)} of {len(answers)} images could not be answered")

@@ -4,21 +4,31 @@ from collections.abc import Sequence
 
 from pneumocli.commands.options import Format
 from pneumocli.core.figures import Figures
-from pneumocli.report.tables import tabulate_estimates, tabulate_figures
+from pneumocli.report.figures import (
+    tabulate_calibration,
+    tabulate_estimates,
+    tabulate_figures,
+    tabulate_predictive_values,
+)
 from pneumocli.report.terminal import open_stdout, print_json, warn_use
 
 
 def show_figures(figures: Figures, output_format: Format, names: Sequence[str] | None = None) -> None:
     """Print figures; a table shows the models of `names` only, JSON always all.
 
-    Intervals are shown of the last model, the one that a run stands for.
+    Intervals and calibration are shown of the last model, the one that a run stands for.
     """
     if output_format is Format.JSON:
         print_json(figures.to_dict())
     else:
-        console = open_stdout()
-        for table in tabulate_figures(figures, names):
-            console.print(table)
+        main = list(figures.models)[-1]
+        tables = tabulate_figures(figures, names)
         if figures.estimates is not None:
-            console.print(tabulate_estimates(figures, list(figures.estimates)[-1]))
+            tables.append(tabulate_estimates(figures, main))
+        if figures.prevalence is not None:
+            tables.append(tabulate_predictive_values(figures, names or list(figures.models)))
+        if figures.calibration is not None:
+            tables.append(tabulate_calibration(figures, main))
+        for table in tables:
+            open_stdout().print(table)
     warn_use(figures.synthetic)

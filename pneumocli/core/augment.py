@@ -95,7 +95,8 @@ def render_views(images: NDArray[np.uint8], views: Sequence[View], size: int) ->
     grey *= contrast
     grey += mean
     grey += 255 * brightness
-    return np.clip(grey, 0, 255, out=grey)[..., np.newaxis]
+    np.clip(grey, 0, 255, out=grey)
+    return grey[..., np.newaxis]
 
 
 def _disturb(image: NDArray[np.uint8], view: View) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.data import WHOLE
+from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, read_figures
 from pneumocli.core.metrics import call_labels
@@ -42,6 +43,7 @@ class Comparison:
 
     Attributes:
         first, second: the runs' names.
+        rules, thresholds: of the first and of the second run, as its decision has them.
         n: number of images.
         synthetic: drawn images had a part in one of them.
         differences: by figure.
@@ -49,6 +51,8 @@ class Comparison:
 
     first: str
     second: str
+    rules: tuple[str, str]
+    thresholds: tuple[float, float]
     split: str
     data: str
     n: int
@@ -61,7 +65,7 @@ class Comparison:
 
 
 def compare_runs(first: Run, second: Run, split: str | None, data: str | None = None) -> Comparison:
-    """Compare what two runs' models have scored, each at its own threshold.
+    """Compare what two runs' models have scored, each at the threshold of its own rule.
 
     Args:
         split: "test", "val" or "all"; None means test where the first run has scored it, else all.
@@ -69,7 +73,7 @@ def compare_runs(first: Run, second: Run, split: str | None, data: str | None = 
 
     Raises:
         RunError: one has not been scored on the split, they have scored other images, or fewer than
-            two of a class.
+            two of a class; or a decision is missing.
     """
     if split is None:
         has_all = (_find_results(first, data) / f"metrics_{WHOLE}.json").is_file()
@@ -89,17 +93,18 @@ def compare_runs(first: Run, second: Run, split: str | None, data: str | None = 
             f"{figures.data}: {split} has a single image of a class, too few to compare {first.path} and "
             f"{second.path}; score both on more images"
         )
-    thresholds = tuple(list(each.models.values())[-1].threshold for each in (figures, other_figures))
+    ours, theirs = read_decision(first), read_decision(second)
+    thresholds = (ours.threshold, theirs.threshold)
     return Comparison(
         first=first.name,
         second=second.name,
+        rules=(ours.rule, theirs.rule),
+        thresholds=thresholds,
         split=split,
         data=figures.data,
         n=len(scores.y_true),
         synthetic=figures.synthetic or other_figures.synthetic,
-        differences=compare_scores(
-            scores.y_true, scores.y_score, other_scores.y_score, (thresholds[0], thresholds[1])
-        ),
+        differences=compare_scores(scores.y_true, scores.y_score, other_scores.y_score, thresholds),
     )
 
 

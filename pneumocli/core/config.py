@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pneumocli.core.errors import SettingError
+from pneumocli.core.rule import RULES, parse_rule
 
 
 class Precision(StrEnum):
@@ -69,7 +70,19 @@ class TrainConfig(BaseModel):
         description="of training: auto, float32, bfloat16 or float16; scores are always float32",
     )
     focal_gamma: float = Field(2.0, ge=0, description="focusing parameter of the focal loss")
+    rule: str = Field(
+        "youden", description="of the threshold: youden, f1, sensitivity:X, specificity:X or a number"
+    )
     deterministic: bool = Field(False, description="one thread: the same scores to the last bit")
+
+    @field_validator("rule")
+    @classmethod
+    def _check_rule(cls, rule: str) -> str:
+        try:
+            parse_rule(rule)
+        except SettingError:
+            raise ValueError(f"give {RULES}") from None
+        return rule
 
     @model_validator(mode="after")
     def _check_views(self) -> Self:
@@ -111,7 +124,8 @@ def check_config(settings: dict[str, Any]) -> TrainConfig:
         return TrainConfig.model_validate(settings)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        reason = first["msg"].removeprefix("Value error, ")
         if not first["loc"]:  # a rule on several settings speaks for itself
-            raise SettingError(first["msg"].removeprefix("Value error, ")) from None
+            raise SettingError(reason) from None
         name = ".".join(map(str, first["loc"]))
-        raise SettingError(f"setting {name}: {first['msg']}; received {first['input']!r}") from None
+        raise SettingError(f"setting {name}: {reason}; received {first['input']!r}") from None

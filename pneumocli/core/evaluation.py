@@ -10,16 +10,23 @@ from numpy.typing import NDArray
 from pneumocli.core.artefact import ModelCard, load_model, save_model
 from pneumocli.core.audit import is_official_split
 from pneumocli.core.data import Dataset
+from pneumocli.core.decision import Decision, decide_anew, read_decision
 from pneumocli.core.errors import DataError, RunError
-from pneumocli.core.figures import ENSEMBLE_NAME, Figures, name_fold, read_figures, write_figures
+from pneumocli.core.figures import (
+    ENSEMBLE_NAME,
+    Figures,
+    compute_figures,
+    name_fold,
+    read_figures,
+    write_figures,
+)
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.medmnist import list_results, write_result
-from pneumocli.core.metrics import average_scores, compute_metrics
+from pneumocli.core.metrics import average_scores
 from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.progress import Listener, ignore
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, stamp_time
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
-from pneumocli.core.uncertainty import estimate_figures
 
 
 @dataclass(frozen=True)
@@ -28,19 +35,28 @@ class Evaluation:
 
     Attributes:
         figures: of every model, by name.
+        decision: at whose threshold and temperature they are.
         y_true: int64 (N,).
-        y_score: float32 (N,) of every model, by the same names.
+        y_score: float32 (N,) of every model, by the same names; uncalibrated.
         main: the name of the model that the run stands for: the ensemble, or the single one.
     """
 
     figures: Figures
+    decision: Decision
     y_true: NDArray[np.int64]
     y_score: dict[str, NDArray[np.float32]]
     main: str
 
 
 def evaluate_run(
-    run: Run, dataset: Dataset, split: str, *, model: keras.Model | None = None, listen: Listener = ignore
+    run: Run,
+    dataset: Dataset,
+    split: str,
+    *,
+    model: keras.Model | None = None,
+    rule: str | None = None,
+    prevalence: float | None = None,
+    listen: Listener = ignore,
 ) -> Evaluation:
     """Score a split with a run's model or models, and keep scores and figures in the run folder.
 
@@ -53,12 +69,16 @@ def evaluate_run(
     Args:
         split: "val", "test" or "all".
         model: the run's model, if it is loaded already.
+        rule: another rule than the run's, for these figures alone; it is fixed on the same scores.
+        prevalence: share of pneumonia elsewhere, 0 to 1, for PPV and NPV there.
 
     Raises:
         DataError: there is no such split, or the images are of another size than those the run was
             trained on.
         RunError: parts of the run are missing, or other images of that name were scored before.
+        SettingError: there is no such rule.
     """
+    decision = read_decision(run) if rule is None else decide_anew(run, rule)
     if dataset.pixels != run.record.data.pixels:
         raise DataError(
             f"{run.path} was trained on images of {run.record.data.pixels} px; {dataset.name} has "
@@ -83,19 +103,18 @@ def evaluate_run(
     scored = dataset.name
     if run.synthetic and not dataset.synthetic:
         scored += ", by a model trained on synthetic images"
-    for folder, row in zip(folders, y_score.values(), strict=True):
-        write_scores(
-            place / folder.relative_to(run.path), split, Scores(np.arange(len(labels)), labels, row), scored
-        )
-    figures = Figures(
-        run=run.name,
-        split=split,
-        data=dataset.name,
-        data_digest=digest,
-        synthetic=dataset.synthetic or run.synthetic,
-        models={name: compute_metrics(labels, row) for name, row in y_score.items()},
+    scores = {name: Scores(np.arange(len(labels)), labels, row) for name, row in y_score.items()}
+    for folder, part in zip(folders, scores.values(), strict=True):
+        write_scores(place / folder.relative_to(run.path), split, part, scored)
+    figures = compute_figures(
+        run,
+        split,
+        scores,
+        decision,
+        dataset=dataset,
         best_single=best,
-        estimates={name: estimate_figures(labels, row) for name, row in y_score.items()},
+        intervals=True,
+        prevalence=prevalence,
     )
     write_figures(place, figures)
     main = list(y_score)[-1]
@@ -104,7 +123,7 @@ def evaluate_run(
     else:  # what an earlier evaluation left would speak of other images than the figures
         for path in list_results(place, split):
             path.unlink()
-    return Evaluation(figures, labels, y_score, main)
+    return Evaluation(figures, decision, labels, y_score, main)
 
 
 def _check_name(place: Path, split: str, digest: str) -> None:
@@ -157,7 +176,7 @@ def load_predictor(found: Run | Path) -> tuple[keras.Model, ModelCard]:
 
 def _describe_ensemble(run: Run) -> ModelCard:
     record = run.record
-    return ModelCard(
+    card = ModelCard(
         name=f"{run.name}, ensemble",
         members=len(run.member_paths()),
         pixels=record.data.pixels,
@@ -166,3 +185,4 @@ def _describe_ensemble(run: Run) -> ModelCard:
         weights=record.weights,
         created=stamp_time(),
     )
+    return card.decide(read_decision(run))

@@ -12,15 +12,15 @@ from pneumocli.core.artefact import ModelCard, save_model
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import Dataset, draw_subset, find_originals, make_folds
-from pneumocli.core.errors import PneumoError, RunError
-from pneumocli.core.figures import POOLED_NAME, Figures, choose_best, name_fold, write_figures
+from pneumocli.core.data import CLASS_NAMES, Dataset, draw_subset, find_originals, make_folds
+from pneumocli.core.decision import Decision, fix_decision, write_decision
+from pneumocli.core.errors import DataError, PneumoError, RunError
+from pneumocli.core.figures import POOLED_NAME, choose_best, compute_figures, name_fold, write_figures
 from pneumocli.core.files import write_json
 from pneumocli.core.hardware import choose_jobs, choose_precision
 from pneumocli.core.images import PREPARATION_VERSION
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.material import Material, prepare_material
-from pneumocli.core.metrics import compute_metrics, summarize_folds
 from pneumocli.core.model import BackboneBuilder, build_resnet50
 from pneumocli.core.parallel import run_side_by_side
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
@@ -40,7 +40,7 @@ from pneumocli.core.runs import (
     holding,
     stamp_time,
 )
-from pneumocli.core.scores import OUT_OF_FOLD, Scores, pool_scores, read_scores, write_scores
+from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, pool_scores, read_scores, write_scores
 from pneumocli.core.training import Trained, score_features, train_classifier
 
 
@@ -58,27 +58,35 @@ def train_single(
 ) -> Run:
     """Train one model on the whole training split and keep it as a run, scored on val.
 
+    Its threshold and temperature are fixed on the validation images without a copy in train.
+
     Args:
         runs_dir: where the run folder is made.
         cache: where the frozen layers' outputs are kept; None computes them again when needed.
         name: the run's name; by default it counts up.
 
     Raises:
-        PneumoError: a subset too small, weights of another network, a name that is taken.
+        PneumoError: a subset too small, weights of another network, a name that is taken, a class
+            missing among the validation images without a copy in train.
     """
     dataset = _take_subset(data.dataset, config)
+    _check_stopping(dataset)
     record = _describe_run("train", data, dataset, weights, config, None)
     stopped = _find_stopped(runs_dir, record, name, notify)
     material = _prepare(dataset, record, weights.path, cache, backbone_builder, listen)
     run = stopped or create_run(runs_dir, record, name)
     with _training(run):
         trained = train_classifier(material, title=run.name, listen=listen)
-        _write_model(run.path, trained, run, run.name)
         all_val = np.arange(len(dataset.val))
         stage = "scores on val"
         y_score = score_features(trained.parts, material.val.maps, all_val, stage=stage, listen=listen)
         scores = Scores(all_val, dataset.val.labels, y_score)
-        _write_figures(run, run.path, "val", run.name, scores)
+        stopping = scores.take(material.stopping_rows)
+        decision = fix_decision(config.rule, stopping, "val", dataset.name)
+        _write_model(run.path, trained, run, run.name, decision)
+        write_scores(run.path, STOPPING, stopping, dataset.name)
+        write_decision(run.path, decision)
+        _write_figures(run, run.path, "val", run.name, scores, decision)
     return run
 
 
@@ -183,6 +191,15 @@ def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
         _write_figures(run, folder, OUT_OF_FOLD, name_fold(fold), scores)
 
 
+def _check_stopping(dataset: Dataset) -> None:
+    labels = np.unique(dataset.val.labels[find_originals(dataset.val, dataset.train)])
+    if len(labels) == 1:
+        raise DataError(
+            f"{dataset.name}: all validation images without a copy in train are {CLASS_NAMES[labels[0]]}; a "
+            "threshold needs both classes: name data with other validation images, or use: pneumocli cv"
+        )
+
+
 def _take_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
     return dataset if config.subset is None else draw_subset(dataset, config.subset, config.seed)
 
@@ -245,7 +262,9 @@ def _find_stopped(runs_dir: Path, record: RunRecord, name: str | None, notify: N
     return stopped
 
 
-def _write_model(folder: Path, trained: Trained, run: Run, name: str) -> None:
+def _write_model(
+    folder: Path, trained: Trained, run: Run, name: str, decision: Decision | None = None
+) -> None:
     record = run.record
     write_json(folder / HISTORY, {"data": record.data.name, "epochs": trained.history})
     card = ModelCard(
@@ -257,51 +276,33 @@ def _write_model(folder: Path, trained: Trained, run: Run, name: str) -> None:
         weights=record.weights,
         created=stamp_time(),
     )
-    save_model(trained.join(), folder / MODEL, card)
+    save_model(trained.join(), folder / MODEL, card if decision is None else card.decide(decision))
 
 
-def _write_figures(run: Run, folder: Path, split: str, name: str, scores: Scores) -> None:
+def _write_figures(
+    run: Run, folder: Path, split: str, name: str, scores: Scores, decision: Decision | None = None
+) -> None:
     """Write one model's scores and figures; the figures come last, since they tell that all is there."""
-    data = run.record.data
-    write_scores(folder, split, scores, data.name)
-    write_figures(
-        folder,
-        Figures(
-            run=run.name,
-            split=split,
-            data=data.name,
-            data_digest=data.digest,
-            synthetic=data.synthetic,
-            models={name: compute_metrics(scores.y_true, scores.y_score)},
-        ),
-    )
+    write_scores(folder, split, scores, run.record.data.name)
+    write_figures(folder, compute_figures(run, split, {name: scores}, decision))
 
 
 def _pool_folds(run: Run) -> None:
-    """Write the out-of-fold scores of all folds as one, and the figures of each fold and of all."""
+    """Write all folds' out-of-fold scores as one, the decision, and the figures of each fold and of all."""
     data = run.record.data
-    scores = [read_scores(folder, OUT_OF_FOLD) for folder in run.member_paths()]
-    pooled = pool_scores(scores)
+    folds = {
+        name_fold(fold): read_scores(folder, OUT_OF_FOLD)
+        for fold, folder in enumerate(run.member_paths(), start=1)
+    }
+    pooled = pool_scores(list(folds.values()))
     if len(pooled.index) != data.train_images:
         raise RunError(
             f"{run.path}: {len(pooled.index)} of {data.train_images} training images were held out "
             "by a fold; the run folder is damaged"
         )
+    decision = fix_decision(run.record.settings.rule, pooled, OUT_OF_FOLD, data.name)
+    figures = compute_figures(run, OUT_OF_FOLD, {**folds, POOLED_NAME: pooled}, decision)
+    best = choose_best({name: figures.models[name] for name in folds})
     write_scores(run.path, OUT_OF_FOLD, pooled, data.name)
-    folds = {
-        name_fold(fold): compute_metrics(part.y_true, part.y_score)
-        for fold, part in enumerate(scores, start=1)
-    }
-    write_figures(
-        run.path,
-        Figures(
-            run=run.name,
-            split=OUT_OF_FOLD,
-            data=data.name,
-            data_digest=data.digest,
-            synthetic=data.synthetic,
-            models={**folds, POOLED_NAME: compute_metrics(pooled.y_true, pooled.y_score)},
-            best_single=choose_best(folds),
-            folds=summarize_folds(list(folds.values())),
-        ),
-    )
+    write_decision(run.path, decision)
+    write_figures(run.path, figures.model_copy(update={"best_single": best}))

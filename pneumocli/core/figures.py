@@ -8,10 +8,21 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.calibration import Calibration, measure_calibration
+from pneumocli.core.data import Dataset
+from pneumocli.core.decision import Decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import write_json
-from pneumocli.core.metrics import Metrics
-from pneumocli.core.uncertainty import Estimate
+from pneumocli.core.metrics import (
+    Metrics,
+    PredictiveValues,
+    compute_metrics,
+    project_values,
+    summarize_folds,
+)
+from pneumocli.core.runs import Run
+from pneumocli.core.scores import Scores
+from pneumocli.core.uncertainty import Estimate, estimate_figures
 
 ENSEMBLE_NAME = "ensemble"
 POOLED_NAME = "pooled"
@@ -21,8 +32,10 @@ class Figures(BaseModel):
     """Figures of one or more models of a run, all on the same split.
 
     `models` is by name: "fold 1" and so on, "ensemble", "pooled" (all folds' held-out parts
-    together), or the single model's run. `folds` has mean and standard deviation over the folds.
-    `estimates` has the same models' figures with 95 % intervals, about the images that were scored.
+    together), or the single model's run; the last is the one that the run stands for. `folds` has mean
+    and standard deviation over the folds, except on test. `estimates` has the same models' figures with
+    95 % intervals, about the images that were scored. `predictive_values` are those at `prevalence`.
+    All of these are at the threshold 0.5; beside each stands the same at the decision's threshold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,11 +50,68 @@ class Figures(BaseModel):
     best_single: str | None = Field(None, description="the fold with the highest out-of-fold AUC")
     folds: dict[str, dict[str, float]] | None = None
     estimates: Mapping[str, Mapping[str, Estimate]] | None = None
+    prevalence: float | None = Field(None, description="share of pneumonia elsewhere, as it was asked for")
+    predictive_values: Mapping[str, PredictiveValues] | None = None
+    decision: Decision | None = Field(None, description="none for a fold of its own")
+    fixed_here: bool = Field(False, description="the decision was fixed on the images of these figures")
+    at_rule: Mapping[str, Metrics] | None = None
+    folds_at_rule: dict[str, dict[str, float]] | None = None
+    estimates_at_rule: Mapping[str, Mapping[str, Estimate]] | None = None
+    predictive_values_at_rule: Mapping[str, PredictiveValues] | None = None
+    calibration: Calibration | None = Field(None, description="of the model that the run stands for")
     disclaimer: str = DISCLAIMER
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON; what is not there is left out."""
         return self.model_dump(mode="json", exclude_none=True)
+
+
+def compute_figures(
+    run: Run,
+    split: str,
+    scores: Mapping[str, Scores],
+    decision: Decision | None,
+    *,
+    dataset: Dataset | None = None,
+    best_single: str | None = None,
+    intervals: bool = False,
+    prevalence: float | None = None,
+) -> Figures:
+    """Compute the figures of a run's models at 0.5 and at the decision's threshold.
+
+    Args:
+        split: "out_of_fold", "val" or "test".
+        scores: by model name; the last is the one that the run stands for.
+        decision: None leaves out what depends on it.
+        dataset: the scored images, if they are not those of training.
+        best_single: the fold with the highest out-of-fold AUC.
+        intervals: whether to compute 95 % intervals.
+        prevalence: share of pneumonia elsewhere, 0 to 1, for PPV and NPV there.
+
+    Raises:
+        ValueError: as for `compute_metrics`.
+    """
+    trained_on = run.record.data
+    digest = trained_on.digest if dataset is None else dataset.digest()
+    found = _compute_at(0.5, split, scores, intervals, prevalence)
+    if decision is not None:
+        at_rule = _compute_at(decision.threshold, split, scores, intervals, prevalence)
+        found["at_rule"] = at_rule.pop("models")
+        found |= {f"{name}_at_rule": values for name, values in at_rule.items()}
+        main = list(scores.values())[-1]
+        found["calibration"] = measure_calibration(main.y_true, main.y_score, decision.temperature)
+    return Figures(
+        run=run.name,
+        split=split,
+        data=trained_on.name if dataset is None else dataset.name,
+        data_digest=digest,
+        synthetic=run.synthetic or (dataset is not None and dataset.synthetic),
+        best_single=best_single,
+        prevalence=prevalence,
+        decision=decision,
+        fixed_here=decision is not None and split == decision.source and digest == trained_on.digest,
+        **found,
+    )
 
 
 def name_fold(fold: int) -> str:
@@ -72,3 +142,23 @@ def read_figures(folder: Path, split: str) -> Figures:
 def choose_best(folds: Mapping[str, Metrics]) -> str:
     """Return the name of the fold with the highest AUC on the images it was not trained on."""
     return max(folds, key=lambda name: folds[name].roc_auc)
+
+
+def _compute_at(
+    threshold: float, split: str, scores: Mapping[str, Scores], intervals: bool, prevalence: float | None
+) -> dict[str, Any]:
+    models = {name: compute_metrics(part.y_true, part.y_score, threshold) for name, part in scores.items()}
+    found: dict[str, Any] = {"models": models}
+    members = [metrics for name, metrics in models.items() if name not in (ENSEMBLE_NAME, POOLED_NAME)]
+    if len(members) > 1 and split != "test":
+        found["folds"] = summarize_folds(members)
+    if intervals:
+        found["estimates"] = {
+            name: estimate_figures(part.y_true, part.y_score, threshold) for name, part in scores.items()
+        }
+    if prevalence is not None:
+        found["predictive_values"] = {
+            name: project_values(metrics.sensitivity, metrics.specificity, prevalence)
+            for name, metrics in models.items()
+        }
+    return found

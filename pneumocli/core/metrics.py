@@ -53,7 +53,7 @@ def compute_metrics(y_true: ArrayLike, y_score: ArrayLike, threshold: float = 0.
     """
     from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score, roc_auc_score
 
-    truth, score = _check_scores(y_true, y_score)
+    truth, score = check_scores(y_true, y_score)
     called = call_labels(score, threshold)
     tn, fp, fn, tp = (int(count) for count in confusion_matrix(truth, called, labels=[0, 1]).ravel())
     return Metrics(
@@ -77,6 +77,36 @@ def call_labels(y_score: ArrayLike, threshold: float = 0.5) -> NDArray[np.int64]
     return (np.asarray(y_score, dtype=np.float64) >= threshold).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class PredictiveValues:
+    """Shares of right calls where a stated share of all patients has pneumonia.
+
+    Attributes:
+        ppv: of those called pneumonia, the share that has it; None if nobody is called so.
+        npv: of those called normal, the share that is; None if nobody is called so.
+    """
+
+    ppv: float | None = None
+    npv: float | None = None
+
+
+def project_values(sensitivity: float, specificity: float, prevalence: float) -> PredictiveValues:
+    """Return PPV and NPV by Bayes' theorem, sensitivity and specificity taken to be the same elsewhere.
+
+    Altman and Bland 1994, BMJ 309:102.
+
+    Args:
+        sensitivity, specificity: of the images that were scored, 0 to 1.
+        prevalence: share of pneumonia elsewhere, 0 to 1.
+    """
+    found, missed = sensitivity * prevalence, (1 - sensitivity) * prevalence
+    left_alone, alarmed = specificity * (1 - prevalence), (1 - specificity) * (1 - prevalence)
+    return PredictiveValues(
+        ppv=found / (found + alarmed) if found + alarmed > 0 else None,
+        npv=left_alone / (left_alone + missed) if left_alone + missed > 0 else None,
+    )
+
+
 def average_scores(member_scores: ArrayLike) -> NDArray[np.float32]:
     """Return the ensemble's score: the mean of its members' probabilities.
 
@@ -90,7 +120,7 @@ def compute_roc(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.float
     """Return the false and true positive rates of the ROC curve, each from 0 to 1."""
     from sklearn.metrics import roc_curve
 
-    truth, score = _check_scores(y_true, y_score)
+    truth, score = check_scores(y_true, y_score)
     false_positive_rate, true_positive_rate, _ = roc_curve(truth, score)
     return false_positive_rate, true_positive_rate
 
@@ -106,7 +136,12 @@ def summarize_folds(folds: Sequence[Metrics]) -> dict[str, dict[str, float]]:
     }
 
 
-def _check_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def check_scores(y_true: ArrayLike, y_score: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return truth and scores as flat arrays, (N,) each.
+
+    Raises:
+        ValueError: as for `compute_metrics`.
+    """
     truth = np.asarray(y_true).ravel()
     score = np.asarray(y_score, dtype=np.float64).ravel()
     if truth.shape != score.shape:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard
+from pneumocli.core.calibration import apply_temperature
 from pneumocli.core.errors import ImageError, RunError
 from pneumocli.core.images import PREPARATION_VERSION, read_images
 from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_logits
@@ -23,13 +24,15 @@ class Prediction:
 
     Attributes:
         path: as it was given.
-        probability: of pneumonia, 0 to 1; for an ensemble the mean of its members'.
-        label: "normal" or "pneumonia".
-        members: each member's probability.
+        probability: calibrated, of pneumonia, 0 to 1.
+        score: the same uncalibrated; for an ensemble the mean of its members'.
+        label: "normal" or "pneumonia", by the score and the model's threshold.
+        members: each member's probability, with the same temperature.
     """
 
     path: str
     probability: float
+    score: float
     label: str
     members: list[float]
 
@@ -81,19 +84,23 @@ def predict_files(
 
 def _answer(
     network: keras.Model, card: ModelCard, images: list[NDArray[np.uint8]], size: int
-) -> list[tuple[float, str, list[float]]]:
-    """Return probability, label and members' probabilities of each image."""
+) -> list[tuple[float, float, str, list[float]]]:
+    """Return probability, score, label and members' probabilities of each image."""
     if not images:
         return []
     # One shape for all batches: the last is filled up with repeated images.
     filled = np.stack(images)[np.resize(np.arange(len(images)), size), ..., np.newaxis]
     members = squash_logits(run_filled(network, filled)[: len(images)].T)
-    probability = average_scores(members)
-    labels = call_labels(probability, card.threshold)
-    return [
-        (float(score), card.classes[label], [float(member) for member in row])
-        for score, label, row in zip(probability, labels, members.T, strict=True)
-    ]
+    scores = average_scores(members)
+    return list(
+        zip(
+            apply_temperature(scores, card.temperature).tolist(),
+            scores.tolist(),
+            [card.classes[label] for label in call_labels(scores, card.threshold)],
+            apply_temperature(members.T, card.temperature).tolist(),
+            strict=True,
+        )
+    )
 
 
 def _batch(

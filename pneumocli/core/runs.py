@@ -1,15 +1,16 @@
 """The run folder, the interface between the commands.
 
-    runs/train-1/  config.json  history.json  model.keras  scores_val.npz  metrics_val.json
-    runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  metrics_out_of_fold.json
-                   and later  ensemble.keras
+    runs/train-1/  config.json  history.json  model.keras  scores_val.npz  scores_stopping.npz
+                   decision.json  metrics_val.json
+    runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  decision.json
+                   metrics_out_of_fold.json  and later  ensemble.keras
     fold_I/        history.json  model.keras  scores_out_of_fold.npz  metrics_out_of_fold.json
 
-Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json and roc_<split>.png
-to the run; on PneumoniaMNIST's own images also MedMNIST's result file (see `medmnist`); on other data
-than the run's own, in the same way below external/<data>/. A fold's folder is filled under another name
-and moved into place when it is whole; a run is complete when the file that is written last, its metrics,
-is there.
+Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json, roc_<split>.png and
+reliability_<split>.png to the run; on PneumoniaMNIST's own images also MedMNIST's result file (see
+`medmnist`); on other data than the run's own, in the same way below external/<data>/. A fold's folder is
+filled under another name and moved into place when it is whole; a run is complete when the file that is
+written last, its metrics, is there.
 """
 
 import os
@@ -33,7 +34,8 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.files import write_json
 from pneumocli.core.scores import OUT_OF_FOLD
 
-CONFIG, HISTORY, MODEL, ENSEMBLE = "config.json", "history.json", "model.keras", "ensemble.keras"
+CONFIG, HISTORY, DECISION = "config.json", "history.json", "decision.json"
+MODEL, ENSEMBLE = "model.keras", "ensemble.keras"
 LOCK = ".lock"
 EXTERNAL = "external"
 LIBRARIES = ("tensorflow", "jax", "keras", "numpy", "scikit-learn", "pillow")
@@ -298,11 +300,9 @@ def check_complete(run: Run) -> None:
             f"{run.path} is not complete ({run.last_file.name} is missing); "
             f"finish it by giving the same command again: pneumocli {run.record.kind}"
         )
-    for member in run.member_paths():
-        if not (member / MODEL).is_file():
-            raise RunError(
-                f"{run.path} has lost {member / MODEL}; train it anew: pneumocli {run.record.kind}"
-            )
+    for part in (run.path / DECISION, *(member / MODEL for member in run.member_paths())):
+        if not part.is_file():
+            raise RunError(f"{run.path} has lost {part}; train it anew: pneumocli {run.record.kind}")
 
 
 def find_unfinished(runs_dir: Path, record: RunRecord, name: str | None = None) -> Run | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,8 @@ from numpy.typing import NDArray
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import replacing
 
-OUT_OF_FOLD = "out_of_fold"
+OUT_OF_FOLD: Final = "out_of_fold"
+STOPPING: Final = "stopping"  # the validation images without a copy in train
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,10 @@ class Scores:
     index: NDArray[np.int64]
     y_true: NDArray[np.int64]
     y_score: NDArray[np.float32]
+
+    def take(self, rows: NDArray[np.integer]) -> "Scores":
+        """Return the scores at these places, in their order."""
+        return Scores(self.index[rows], self.y_true[rows], self.y_score[rows])
 
 
 def write_scores(folder: Path, split: str, scores: Scores, data: str) -> None:
