@@ -6,7 +6,8 @@ from pathlib import Path
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.inputs import DataInput, WeightsInput
-from pneumocli.core.runs import Run, WeightsRecord, open_run
+from pneumocli.core.records import WeightsRecord
+from pneumocli.core.runs import Run, open_run
 
 FOLDS = 3
 TINY = TrainConfig(

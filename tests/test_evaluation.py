@@ -26,7 +26,8 @@ from pneumocli.core.figures import ENSEMBLE_NAME, name_fold, read_figures, write
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.model import split_classifier
-from pneumocli.core.runs import CONFIG, ENSEMBLE, MODEL, Run, find_predictor, open_run, stamp_time
+from pneumocli.core.records import stamp_time
+from pneumocli.core.runs import CONFIG, ENSEMBLE, MODEL, Run, find_predictor, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
 

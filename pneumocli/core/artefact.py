@@ -14,7 +14,7 @@ from pneumocli import DISCLAIMER
 from pneumocli.core.data import CLASS_NAMES
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import replacing
-from pneumocli.core.runs import DataRecord, WeightsRecord
+from pneumocli.core.records import DataRecord, WeightsRecord
 
 CARD = "pneumocli.json"
 

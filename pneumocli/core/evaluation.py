@@ -15,7 +15,8 @@ from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.metrics import average_scores, compute_metrics
 from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.progress import Listener, ignore
-from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, stamp_time
+from pneumocli.core.records import stamp_time
+from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
 from pneumocli.core.uncertainty import estimate_figures
 

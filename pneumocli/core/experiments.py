@@ -24,21 +24,17 @@ from pneumocli.core.metrics import compute_metrics, summarize_folds
 from pneumocli.core.model import BackboneBuilder, build_resnet50
 from pneumocli.core.parallel import run_side_by_side
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
+from pneumocli.core.records import DataRecord, Kind, RunRecord, describe_versions, stamp_time
 from pneumocli.core.runs import (
     HISTORY,
     MODEL,
-    DataRecord,
-    Kind,
     Run,
-    RunRecord,
     check_name,
     create_run,
-    describe_versions,
     discard_empty,
     filling,
     find_unfinished,
     holding,
-    stamp_time,
 )
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, pool_scores, read_scores, write_scores
 from pneumocli.core.training import Trained, score_features, train_classifier

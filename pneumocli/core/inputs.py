@@ -22,7 +22,7 @@ from pneumocli.core.fetch import (
 )
 from pneumocli.core.files import hash_file
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
-from pneumocli.core.runs import WeightsRecord
+from pneumocli.core.records import WeightsRecord
 from pneumocli.core.synthetic import draw_dataset
 
 
