@@ -29,6 +29,7 @@ GROUND = (
     "errors",
     "config",
     "data",
+    "groups",
     "metrics",
     "records",
     "runs",

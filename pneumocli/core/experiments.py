@@ -12,10 +12,11 @@ from pneumocli.core.artefact import ModelCard, save_model
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import Dataset, draw_subset, find_originals, make_folds
+from pneumocli.core.data import Dataset, draw_subset, make_folds
 from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.figures import POOLED_NAME, Figures, choose_best, name_fold, write_figures
 from pneumocli.core.files import write_json
+from pneumocli.core.groups import find_originals
 from pneumocli.core.hardware import choose_jobs, choose_precision
 from pneumocli.core.images import PREPARATION_VERSION
 from pneumocli.core.inputs import DataInput, WeightsInput

@@ -15,9 +15,10 @@ from pneumocli.core.augment import ViewSource
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache, check_limit
 from pneumocli.core.config import Precision, TrainConfig
-from pneumocli.core.data import Dataset, find_originals
+from pneumocli.core.data import Dataset
 from pneumocli.core.errors import DataError
 from pneumocli.core.features import STORED_AS, compute_features
+from pneumocli.core.groups import find_originals
 from pneumocli.core.hardware import read_processor
 from pneumocli.core.inference import Rows
 from pneumocli.core.model import (
