@@ -71,7 +71,7 @@ def test_stored_scores_and_figures_are_what_is_returned(evaluated: Evaluated, sm
     names = [name_fold(fold) for fold in range(1, FOLDS + 1)]
     assert list(evaluation.figures.models) == list(evaluation.y_score) == [*names, ENSEMBLE_NAME]
     assert evaluation.main == ENSEMBLE_NAME
-    assert evaluation.figures.data_digest == small_dataset.digest()
+    assert evaluation.figures.data_digest == small_dataset.test.digest()
     assert evaluation.figures.synthetic
     for folder, name in zip([*run.member_paths(), run.path], evaluation.y_score, strict=True):
         stored = read_scores(folder, "test")

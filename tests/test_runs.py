@@ -9,7 +9,14 @@ import pytest
 from pneumocli.core import runs
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.errors import RunError
-from pneumocli.core.records import DataRecord, RunRecord, WeightsRecord, stamp_time
+from pneumocli.core.records import (
+    DataRecord,
+    FileRecord,
+    GroupsRecord,
+    RunRecord,
+    WeightsRecord,
+    stamp_time,
+)
 from pneumocli.core.runs import (
     CONFIG,
     MODEL,
@@ -32,6 +39,9 @@ DATA = DataRecord(
     train_images=24,
     stopping_images=12,
 )
+GROUPS = GroupsRecord(
+    file=FileRecord(name="patients.csv", sha256="4" * 64), digest="5" * 64, groups=3, images=7
+)
 WEIGHTS = WeightsRecord(name="weights.h5", sha256="1" * 64)
 
 
@@ -42,6 +52,7 @@ def make_record(kind: str = "cv", **changes: Any) -> RunRecord:
         "folds": 2 if kind == "cv" else None,
         "settings": TrainConfig(),
         "data": DATA,
+        "groups": GROUPS if kind == "cv" else None,
         "weights": WEIGHTS,
         "precision": "float32",
         "preparation": 1,
@@ -276,6 +287,11 @@ OTHER_WORK = {
     "seed": {"settings": TrainConfig(seed=1)},
     "setting": {"settings": TrainConfig(batch_size=16)},
     "images": {"data": DATA.model_copy(update={"digest": "2" * 64})},
+    "groups": {"groups": GROUPS.model_copy(update={"digest": "6" * 64})},
+    "groups file": {
+        "groups": GROUPS.model_copy(update={"file": FileRecord(name="patients.csv", sha256="7" * 64)})
+    },
+    "no groups file": {"groups": GROUPS.model_copy(update={"file": None})},
     "weights": {"weights": WeightsRecord(name="weights.h5", sha256="3" * 64)},
     "preparation": {"preparation": 2},
     "library": {"versions": {"pneumocli": "0.2.0"}},

@@ -235,8 +235,8 @@ def make_folds(
         counts = np.bincount(labels[held_out], minlength=2)
         if not counts.all():
             raise DataError(
-                f"of these groups no {folds} folds with both classes could be made: fold {fold} would have no "
-                f"{CLASS_NAMES[int(counts.argmin())]} images; take fewer folds or another seed"
+                f"of these groups no {folds} folds with both classes could be made: fold {fold} would have "
+                f"no {CLASS_NAMES[int(counts.argmin())]} images; take fewer folds or another seed"
             )
     return made
 

@@ -59,7 +59,8 @@ def evaluate_run(
             f"{run.path} was trained on images of {run.record.data.pixels} px; {dataset.name} has "
             f"{dataset.pixels} px: name a file of the run's size with --data"
         )
-    images, labels = dataset.splits[split].images, dataset.splits[split].labels
+    scored_split = dataset.splits[split]
+    images, labels = scored_split.images, scored_split.labels
     model = load_run_model(run) if model is None else model
     members = compute_member_scores(model, images, stage=f"scores on {split}", listen=listen)
     best = None
@@ -80,7 +81,7 @@ def evaluate_run(
         run=run.name,
         split=split,
         data=dataset.name,
-        data_digest=dataset.digest(),
+        data_digest=scored_split.digest(),
         synthetic=dataset.synthetic or run.synthetic,
         models={name: compute_metrics(labels, row) for name, row in y_score.items()},
         best_single=best,

@@ -12,20 +12,20 @@ from pneumocli.core.artefact import ModelCard, save_model
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import Dataset, draw_subset, make_folds
+from pneumocli.core.data import Dataset, Split, draw_subset, make_folds
 from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.figures import POOLED_NAME, Figures, choose_best, name_fold, write_figures
 from pneumocli.core.files import write_json
-from pneumocli.core.groups import find_originals
-from pneumocli.core.hardware import choose_jobs, choose_precision
-from pneumocli.core.images import PREPARATION_VERSION
+from pneumocli.core.groups import group_images
+from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.metrics import compute_metrics, summarize_folds
 from pneumocli.core.model import BackboneBuilder, build_resnet50
 from pneumocli.core.parallel import run_side_by_side
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
-from pneumocli.core.records import DataRecord, Kind, RunRecord, describe_versions, stamp_time
+from pneumocli.core.provenance import describe_run
+from pneumocli.core.records import RunRecord, stamp_time
 from pneumocli.core.runs import (
     HISTORY,
     MODEL,
@@ -64,7 +64,7 @@ def train_single(
         PneumoError: a subset too small, weights of another network, a name that is taken.
     """
     dataset = _take_subset(data.dataset, config)
-    record = _describe_run("train", data, dataset, weights, config, None)
+    record = describe_run("train", data, dataset, weights, config)
     stopped = _find_stopped(runs_dir, record, name, notify)
     material = _prepare(dataset, record, weights.path, cache, backbone_builder, listen)
     run = stopped or create_run(runs_dir, record, name)
@@ -75,7 +75,7 @@ def train_single(
         stage = "scores on val"
         y_score = score_features(trained.parts, material.val.maps, all_val, stage=stage, listen=listen)
         scores = Scores(all_val, dataset.val.labels, y_score)
-        _write_figures(run, run.path, "val", run.name, scores)
+        _write_figures(run, run.path, "val", dataset.val, run.name, scores)
     return run
 
 
@@ -110,6 +110,7 @@ def cross_validate(
     """Train a fresh model a fold, score each on its held-out part, and keep all as a run.
 
     A stopped run of the same settings is gone on with: its finished folds are not done again.
+    Near duplicates among the training images, and the groups that these have, stay in one fold.
 
     Args:
         folds: number of stratified folds of the training split.
@@ -121,8 +122,9 @@ def cross_validate(
         PneumoError: as for `train_single`, or the folds are too few or too many.
     """
     dataset = _take_subset(data.dataset, config)
-    parts = make_folds(dataset.train.labels, folds, config.seed)
-    record = _describe_run("cv", data, dataset, weights, config, folds)
+    groups = group_images(dataset.train)
+    parts = make_folds(dataset.train.labels, folds, config.seed, groups)
+    record = describe_run("cv", data, dataset, weights, config, folds, groups)
     stopped = _find_stopped(runs_dir, record, name, notify)
     finished = stopped.finished_folds() if stopped else []
     if finished:
@@ -145,7 +147,7 @@ def cross_validate(
         elif material is not None:
             for task in tasks:
                 _train_fold(task, material, listen)
-        _pool_folds(run)
+        _pool_folds(run, dataset.train)
     return run
 
 
@@ -177,7 +179,7 @@ def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
     with filling(run.fold_path(fold)) as folder:
         _write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
         scores = Scores(task.held_out, task.dataset.train.labels[task.held_out], y_score)
-        _write_figures(run, folder, OUT_OF_FOLD, name_fold(fold), scores)
+        _write_figures(run, folder, OUT_OF_FOLD, task.dataset.train, name_fold(fold), scores)
 
 
 def _take_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
@@ -200,35 +202,6 @@ def _prepare(
         precision=record.precision,
         backbone_builder=backbone_builder,
         listen=listen,
-    )
-
-
-def _describe_run(
-    kind: Kind,
-    data: DataInput,
-    dataset: Dataset,
-    weights: WeightsInput,
-    config: TrainConfig,
-    folds: int | None,
-) -> RunRecord:
-    return RunRecord(
-        kind=kind,
-        created=stamp_time(),
-        folds=folds,
-        settings=config,
-        data=DataRecord(
-            name=dataset.name,
-            digest=data.dataset.digest(),
-            identity=data.identity,
-            synthetic=dataset.synthetic,
-            pixels=dataset.pixels,
-            train_images=len(dataset.train),
-            stopping_images=len(find_originals(dataset.val, dataset.train)),
-        ),
-        weights=weights.record,
-        precision=choose_precision(config.precision, has_gpu()),
-        preparation=PREPARATION_VERSION,
-        versions=describe_versions(),
     )
 
 
@@ -257,7 +230,7 @@ def _write_model(folder: Path, trained: Trained, run: Run, name: str) -> None:
     save_model(trained.join(), folder / MODEL, card)
 
 
-def _write_figures(run: Run, folder: Path, split: str, name: str, scores: Scores) -> None:
+def _write_figures(run: Run, folder: Path, split: str, scored: Split, name: str, scores: Scores) -> None:
     """Write one model's scores and figures; the figures come last, since they tell that all is there."""
     data = run.record.data
     write_scores(folder, split, scores, data.name)
@@ -267,14 +240,14 @@ def _write_figures(run: Run, folder: Path, split: str, name: str, scores: Scores
             run=run.name,
             split=split,
             data=data.name,
-            data_digest=data.digest,
+            data_digest=scored.digest(),
             synthetic=data.synthetic,
             models={name: compute_metrics(scores.y_true, scores.y_score)},
         ),
     )
 
 
-def _pool_folds(run: Run) -> None:
+def _pool_folds(run: Run, train: Split) -> None:
     """Write the out-of-fold scores of all folds as one, and the figures of each fold and of all."""
     data = run.record.data
     scores = [read_scores(folder, OUT_OF_FOLD) for folder in run.member_paths()]
@@ -295,7 +268,7 @@ def _pool_folds(run: Run) -> None:
             run=run.name,
             split=OUT_OF_FOLD,
             data=data.name,
-            data_digest=data.digest,
+            data_digest=train.digest(),
             synthetic=data.synthetic,
             models={**folds, POOLED_NAME: compute_metrics(pooled.y_true, pooled.y_score)},
             best_single=choose_best(folds),

@@ -31,7 +31,7 @@ class Figures(BaseModel):
     run: str
     split: str
     data: str = Field(description="name of the data set that was scored")
-    data_digest: str = Field(description="SHA-256 of its pixels and labels")
+    data_digest: str = Field(description="SHA-256 of the scored split's pixels and labels")
     synthetic: bool
     models: Mapping[str, Metrics]
     best_single: str | None = Field(None, description="the fold with the highest out-of-fold AUC")

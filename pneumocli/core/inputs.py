@@ -3,7 +3,7 @@
 import math
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -21,18 +21,23 @@ from pneumocli.core.fetch import (
     place_of,
 )
 from pneumocli.core.files import hash_file
+from pneumocli.core.groups import join_groups, read_groups
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
-from pneumocli.core.records import WeightsRecord
+from pneumocli.core.records import FileRecord, WeightsRecord
 from pneumocli.core.synthetic import draw_dataset
 
 
 @dataclass(frozen=True)
 class DataInput:
-    """A data set, the file it was read from (none if it was drawn), and in a sentence which one it is."""
+    """A data set, the file it was read from (none if it was drawn), and in a sentence which one it is.
+
+    `groups_file` is the file that named groups of its training images, if one was given.
+    """
 
     dataset: Dataset
     path: Path | None
     identity: str
+    groups_file: FileRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,24 @@ def read_data(source: Path | Literal["synthetic"]) -> DataInput:
     path = source if isinstance(source, Path) else None
     dataset = draw_dataset() if path is None else load_dataset(path)
     return DataInput(dataset, path, identify(dataset, path).sentence)
+
+
+def add_groups(data: DataInput, path: Path) -> DataInput:
+    """Return the data with the groups of a file joined to those that its training images have.
+
+    Raises:
+        DataError: the file is missing, or not of the right form.
+    """
+    train = data.dataset.train
+    groups = read_groups(path, len(train))
+    if train.groups is not None:
+        groups = join_groups(train.groups, groups)
+    splits = {**data.dataset.splits, "train": replace(train, groups=groups)}
+    return replace(
+        data,
+        dataset=replace(data.dataset, splits=splits),
+        groups_file=FileRecord(name=path.name, sha256=hash_file(path)),
+    )
 
 
 def gather_weights(

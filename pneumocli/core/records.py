@@ -22,12 +22,12 @@ class DataRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    digest: str = Field(description="SHA-256 of the whole data set's pixels and labels, whatever the file")
-    identity: str
+    digest: str = Field(description="SHA-256 of the pixels and labels of train and val, whatever the file")
+    identity: str = Field(description="which known data set train and val are of, by their images")
     synthetic: bool
     pixels: int = Field(ge=1, description="side of the images, in pixels")
     train_images: int
-    stopping_images: int = Field(description="validation images without a copy in train")
+    stopping_images: int = Field(description="validation images without a near duplicate in train")
 
 
 class WeightsRecord(BaseModel):
@@ -37,6 +37,26 @@ class WeightsRecord(BaseModel):
 
     name: str
     sha256: str | None = Field(description="of the file; none for random weights")
+
+
+class FileRecord(BaseModel):
+    """Which file was given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str
+
+
+class GroupsRecord(BaseModel):
+    """Which training images stayed together in one fold: near duplicates, and what the user named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: FileRecord | None = Field(description="of `--groups`; none if it was not given")
+    digest: str = Field(description="SHA-256 of which images were together")
+    groups: int = Field(description="groups of more than one image")
+    images: int = Field(description="images in these groups")
 
 
 class RunRecord(BaseModel):
@@ -50,6 +70,7 @@ class RunRecord(BaseModel):
     folds: int | None = Field(description="number of folds; none for a single model")
     settings: TrainConfig
     data: DataRecord
+    groups: GroupsRecord | None = Field(None, description="none for a single model, which has no folds")
     weights: WeightsRecord
     precision: Precision = Field(description="of training, as it was chosen on the machine")
     preparation: int = Field(description="version of the way image files become pixels")
