@@ -7,6 +7,7 @@ import csv
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,7 +105,7 @@ def read_groups(path: Path, n: int) -> NDArray[np.int64]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _read_table(path, csv.reader(file, strict=True), n)
+            return _read_table(path, file, n)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; --groups takes a CSV file with {_name_columns()}") from None
     except UnicodeDecodeError:
@@ -119,7 +120,8 @@ def _name_columns() -> str:
     return f"the header {','.join(COLUMNS)}"
 
 
-def _read_table(path: Path, lines: "csv.Reader", n: int) -> NDArray[np.int64]:
+def _read_table(path: Path, file: TextIO, n: int) -> NDArray[np.int64]:
+    lines = csv.reader(file, strict=True)
     groups = np.arange(n)
     named: dict[int, int] = {}
     example: dict[str, int] = {}
