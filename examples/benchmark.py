@@ -243,7 +243,7 @@ def row_predict(bench: Bench, files: int = 1000) -> list[Row]:
     from pneumocli.core.images import PREPARATION_VERSION
     from pneumocli.core.model import join_classifier
     from pneumocli.core.prediction import predict_files
-    from pneumocli.core.runs import DataRecord, WeightsRecord, stamp_time
+    from pneumocli.core.records import DataRecord, WeightsRecord, stamp_time
 
     folder = bench.folder / "files"
     folder.mkdir()

@@ -2,11 +2,16 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.inputs import DataInput, WeightsInput
-from pneumocli.core.runs import Run, WeightsRecord, open_run
+from pneumocli.core.records import WeightsRecord
+from pneumocli.core.runs import Run, open_run
 
 FOLDS = 3
 TINY = TrainConfig(
@@ -20,6 +25,21 @@ TINY = TrainConfig(
     precision=Precision.FLOAT32,
 )
 RANDOM_WEIGHTS = WeightsInput(None, WeightsRecord(name="none (random)", sha256=None))
+
+
+class WatchedRows:
+    """Features that note which rows of them are read."""
+
+    def __init__(self, rows: Any) -> None:
+        self._rows = rows
+        self.read: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        self.read |= set(rows.tolist())
+        return self._rows[rows]
 
 
 def describe(dataset: Dataset) -> DataInput:

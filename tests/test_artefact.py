@@ -17,7 +17,7 @@ from pneumocli.core.decision import Decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.model import BackboneBuilder, build_parts, join_classifier
-from pneumocli.core.runs import DataRecord, WeightsRecord
+from pneumocli.core.records import DataRecord, WeightsRecord
 
 DATA = DataRecord(
     name="small.npz",

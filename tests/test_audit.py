@@ -18,6 +18,7 @@ from pneumocli.core.audit import (
     audit_dataset,
     digest_images,
     identify,
+    identify_seen,
     is_official_split,
 )
 from pneumocli.core.data import NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset, Split, load_dataset
@@ -153,6 +154,31 @@ def test_kaggle_copy_is_recognised_by_its_images(known: Dataset) -> None:
 
 def test_other_number_of_lost_normals_is_not_the_kaggle_copy(known: Dataset) -> None:
     assert identify(lose_normals(known, 3)).kind == Kind.OTHER
+
+
+def test_what_a_run_sees_is_recognised_by_its_images_whatever_the_test_split(known: Dataset) -> None:
+    noise = replace(known, splits={**known.splits, "test": make_split(9, 6, 9)})
+    assert identify(noise).kind == Kind.OTHER
+    for dataset in (known, noise):
+        assert identify_seen(dataset) == identify_seen(known)
+        assert identify_seen(lose_normals(dataset, 2)).kind == Kind.KAGGLE
+        assert identify_seen(lose_normals(dataset, 3)).kind == Kind.OTHER
+    assert identify_seen(known).kind == Kind.OFFICIAL
+    assert "training and validation images" in identify_seen(known).sentence
+
+
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_what_a_run_sees_is_something_else_with_other_images(known: Dataset, name: str) -> None:
+    other = replace(known, splits={**known.splits, name: make_split(9, 6, 9)})
+    assert identify_seen(other).kind == Kind.OTHER
+
+
+@pytest.mark.parametrize("pixels", [20, 64])
+def test_what_a_run_sees_is_not_named_at_sizes_that_are_not_known(pixels: int) -> None:
+    identity = identify_seen(make_dataset(pixels))
+    assert identity.kind == Kind.OTHER
+    assert f"{pixels} px" in identity.sentence
+    assert identify_seen(replace(make_dataset(pixels), synthetic=True)).kind == Kind.SYNTHETIC
 
 
 def test_file_is_recognised_by_its_md5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,6 +345,7 @@ def test_real_data() -> None:
     assert result.shared == {"train/val": 8, "train/test": 0, "val/test": 0}
     shuffled = replace(dataset, splits={name: shuffle(split) for name, split in dataset.splits.items()})
     assert identify(shuffled).kind == Kind.REORDERED
+    assert identify_seen(shuffled).kind == Kind.OFFICIAL
     assert identify(lose_normals(dataset, 388)).kind == Kind.KAGGLE
     assert identify(lose_normals(dataset, 389)).kind == Kind.OTHER
     assert identify(replace(dataset, splits={**dataset.splits, "val": dataset.test})).kind == Kind.OTHER

@@ -6,7 +6,6 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -31,7 +30,6 @@ from pneumocli.core.data import Dataset
 from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.figures import read_figures
-from pneumocli.core.model import BackboneBuilder
 from pneumocli.core.runs import CONFIG, DECISION, ENSEMBLE, EXTERNAL, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
@@ -67,14 +65,6 @@ def fail(*arguments: object, exit_code: int = 1) -> str:
 
 def list_runs_made(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "runs").iterdir()) if (tmp_path / "runs").exists() else []
-
-
-@pytest.fixture
-def tiny_commands(monkeypatch: pytest.MonkeyPatch, tiny_backbone: BackboneBuilder) -> None:
-    """`train` and `cv` with the tests' small network in place of ResNet-50."""
-    for name in ("train_single", "cross_validate"):
-        whole = getattr(experiments, name)
-        monkeypatch.setattr(experiments, name, partial(whole, backbone_builder=tiny_backbone))
 
 
 # Help
@@ -205,6 +195,21 @@ def test_an_option_changes_its_setting_and_no_other(
 def test_three_folds_by_default(recorded_cv: Recorder, data_file: Path) -> None:
     succeed("cv", "--data", data_file, "--weights", "none")
     assert recorded_cv.arguments[3] == 3
+
+
+def test_groups_of_a_file_reach_the_folds(recorded_cv: Recorder, data_file: Path, tmp_path: Path) -> None:
+    groups = tmp_path / "patients.csv"
+    groups.write_text("index,group\n1,a\n2,a\n5,b\n7,a\n")
+    result = succeed("cv", "--data", data_file, "--weights", "none", "--groups", groups)
+    data = recorded_cv.arguments[0]
+    found = data.dataset.train.groups
+    assert found[1] == found[2] == found[7]
+    assert len(set(found.tolist())) == 22
+    assert data.groups_file.name == "patients.csv"
+    assert "groups: 1 of more than one image (3 images)" in result.stderr
+    result = succeed("cv", "--data", data_file, "--weights", "none")
+    assert recorded_cv.arguments[0].groups_file is None
+    assert "groups:" not in result.stderr
 
 
 def test_where_and_how_options(recorded_cv: Recorder, data_file: Path, tmp_path: Path) -> None:
@@ -852,6 +857,25 @@ def test_taken_name(cv_copy: Run, data_file: Path) -> None:
     assert not (cv_copy.path / MODEL).exists()
 
 
+@pytest.mark.parametrize("text", [None, "", "index,patient\n0,a\n", "index,group\n24,a\n"])
+def test_groups_file_that_cannot_be_used(text: str | None, data_file: Path, tmp_path: Path) -> None:
+    groups = tmp_path / "patients.csv"
+    if text is not None:
+        groups.write_text(text)
+    line = fail("cv", "--data", data_file, "--weights", "none", "--groups", groups)
+    assert str(groups) in line
+    assert not list_runs_made(tmp_path)
+
+
+def test_more_folds_than_groups(data_file: Path, tmp_path: Path) -> None:
+    groups = tmp_path / "patients.csv"
+    groups.write_text("index,group\n" + "".join(f"{row},{row % 2}\n" for row in range(24)))
+    line = fail("cv", "--data", data_file, "--weights", "none", "--groups", groups)
+    assert "3 folds" in line
+    assert "groups" in line
+    assert not list_runs_made(tmp_path)
+
+
 @pytest.mark.parametrize("command", ["evaluate", "ensemble", "predict"])
 def test_no_trained_model_yet(command: str, tmp_path: Path) -> None:
     image = ("xray.png",) if command == "predict" else ()
@@ -963,6 +987,7 @@ def test_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         ("train", "--precision", "float8"),
         ("cv", "--folds", "three"),
         ("cv", "--jobs", "0"),
+        ("train", "--groups", "patients.csv"),
         ("evaluate", "--split", "train"),
         ("evaluate", "--format", "xml"),
         ("evaluate", "--prevalence", "1.5"),

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from pneumocli.core.data import (
     KEYS,
+    SEEN_NAMES,
     Dataset,
     Split,
     draw_subset,
-    find_originals,
     hash_images,
     load_dataset,
     make_folds,
@@ -298,6 +298,15 @@ def test_digest_of_a_data_set_tells_its_splits_apart(small_dataset: Dataset) -> 
     assert renamed.digest() == small_dataset.digest()
 
 
+def test_digest_of_what_a_run_sees_does_not_follow_the_test_split(small_dataset: Dataset) -> None:
+    splits = dict(small_dataset.splits)
+    seen = small_dataset.digest(SEEN_NAMES)
+    assert Dataset("x", {**splits, "test": splits["val"]}).digest(SEEN_NAMES) == seen
+    for name in SEEN_NAMES:
+        assert Dataset("x", {**splits, name: splits["test"]}).digest(SEEN_NAMES) != seen
+    assert seen != small_dataset.digest()
+
+
 def draw_labels(normal: int, sick: int, seed: int = 0) -> NDArray[np.int64]:
     return np.random.default_rng(seed).permutation(np.repeat([0, 1], [normal, sick]))
 
@@ -336,6 +345,136 @@ def test_folds_that_cannot_be_made(folds: int) -> None:
         make_folds(draw_labels(5, 30), folds, seed=0)
 
 
+def draw_groups(
+    labels: NDArray[np.int64], size: int, seed: int = 0, mixed: bool = False
+) -> NDArray[np.int64]:
+    """Groups of 1 to 2 * size - 1 images, anywhere in the rows; of one label each, or of both."""
+    rng = np.random.default_rng(0)
+    groups = np.empty(len(labels), np.int64)
+    number = 0
+    for rows in [np.arange(len(labels))] if mixed else [np.flatnonzero(labels == label) for label in (0, 1)]:
+        rows = rng.permutation(rows)
+        while len(rows):
+            count = int(rng.integers(1, 2 * size))
+            groups[rows[:count]] = number
+            rows, number = rows[count:], number + 1
+    return rng.permutation(number)[groups] * 3 + 100
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+@pytest.mark.parametrize("counts", [(120, 340), (1214, 3494)])
+@pytest.mark.parametrize(("size", "mixed"), [(2, False), (2, True), (4, False)])
+def test_a_group_is_in_one_fold_and_the_classes_shares_are_kept(
+    folds: int, counts: tuple[int, int], size: int, mixed: bool
+) -> None:
+    labels = draw_labels(*counts)
+    groups = draw_groups(labels, size, mixed=mixed)
+    made = make_folds(labels, folds, seed=0, groups=groups)
+    assert sorted(np.concatenate([rows for _, rows in made]).tolist()) == list(range(len(labels)))
+    for train, rows in made:
+        assert not set(groups[train]) & set(groups[rows])
+        assert sorted([*train, *rows]) == list(range(len(labels)))
+        assert (np.diff(train) > 0).all()
+        assert (np.diff(rows) > 0).all()
+        assert (labels[rows] == 0).mean() == pytest.approx(counts[0] / len(labels), abs=0.03)
+        assert len(rows) == pytest.approx(len(labels) / folds, rel=0.06)
+
+
+def are_same_folds(one: list[Any], other: list[Any]) -> bool:
+    return all(
+        np.array_equal(mine, theirs)
+        for pair, other_pair in zip(one, other, strict=True)
+        for mine, theirs in zip(pair, other_pair, strict=True)
+    )
+
+
+def test_folds_of_groups_follow_the_seed_and_who_is_together() -> None:
+    labels = draw_labels(60, 120)
+    groups = draw_groups(labels, 2)
+    made = make_folds(labels, 3, 0, groups)
+    assert are_same_folds(made, make_folds(labels, 3, 0, groups))
+    assert not are_same_folds(made, make_folds(labels, 3, 1, groups))
+    assert not are_same_folds(made, make_folds(labels, 3, 0))
+
+
+def test_groups_of_one_image_each_change_nothing() -> None:
+    labels = draw_labels(20, 40)
+    groups = np.random.default_rng(0).permutation(60)
+    assert are_same_folds(make_folds(labels, 3, 0, groups), make_folds(labels, 3, 0))
+
+
+def test_a_few_copies_are_no_reason_for_a_warning_or_another_share() -> None:
+    labels = draw_labels(50, 150)
+    groups = np.arange(200)
+    groups[[3, 77]] = 3
+    for _, rows in make_folds(labels, 4, 0, groups):
+        assert abs((labels[rows] == 0).sum() - 50 / 4) <= 1
+
+
+@pytest.mark.parametrize("folds", [1, 4, 100])
+def test_more_folds_than_groups_of_the_smaller_class(folds: int) -> None:
+    labels = np.repeat([0, 1], [9, 30])
+    groups = np.r_[np.repeat([0, 1, 2], 3), 3:33]
+    with pytest.raises(DataError, match=rf"^{folds} folds .* at most 3, the number of groups .* smaller"):
+        make_folds(labels, folds, 0, groups)
+    assert len(make_folds(labels, 3, 0, groups)) == 3
+
+
+def test_groups_that_leave_a_fold_without_a_class() -> None:
+    labels, groups = np.array([1, 0, 1, 0, 1]), np.array([3, 2, 6, 6, 6])
+    refused = set()
+    for seed in range(20):
+        try:
+            make_folds(labels, 2, seed, groups)
+        except DataError as error:
+            refused.add(str(error))
+    assert refused
+    for line in refused:
+        assert len(line.splitlines()) == 1
+        assert "2 folds with both classes" in line
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_folds_of_any_groups_have_both_classes_or_are_refused(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat([0, 1], rng.integers(2, 12, 2)))
+    groups = rng.integers(0, rng.integers(2, 12), len(labels))
+    folds = int(rng.integers(2, 5))
+    try:
+        made = make_folds(labels, folds, seed, groups)
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert sorted(np.concatenate([rows for _, rows in made]).tolist()) == list(range(len(labels)))
+        for train, rows in made:
+            assert set(labels[train]) == set(labels[rows]) == {0, 1}
+            assert not set(groups[train]) & set(groups[rows])
+
+
+def test_rows_that_are_taken_keep_their_groups(small_dataset: Dataset) -> None:
+    train = small_dataset.train
+    assert train.groups is None
+    assert train.take(np.array([3, 1])).groups is None
+    grouped = Split(train.images, train.labels, np.arange(len(train)) * 10)
+    taken = grouped.take(np.array([3, 1])).groups
+    assert taken is not None
+    assert taken.tolist() == [30, 10]
+    assert grouped.digest() == train.digest()
+
+
+def test_subset_keeps_the_groups_of_its_images(small_dataset: Dataset) -> None:
+    train = small_dataset.train
+    grouped = Split(train.images, train.labels, np.arange(len(train)) * 10)
+    dataset = Dataset("x", {**small_dataset.splits, "train": grouped})
+    subset = draw_subset(dataset, 12, seed=0).train
+    rows = {image.tobytes(): row for row, image in enumerate(train.images)}
+    assert subset.groups is not None
+    assert subset.groups.tolist() == [10 * rows[image.tobytes()] for image in subset.images]
+    whole = draw_subset(dataset, 1000, seed=0).train.groups
+    assert whole is not None
+    assert whole.tolist() == list(range(0, 10 * len(train), 10))
+
+
 @pytest.mark.parametrize("images", [4, 5, 8, 11, 17, 20, 21, 22, 23, 24, 1000])
 def test_subset_keeps_the_classes_shares(small_dataset: Dataset, images: int) -> None:
     train = small_dataset.train
@@ -372,17 +511,6 @@ def test_subset_of_any_size_has_both_classes_or_is_refused(images: int) -> None:
         assert min(subset.train.class_counts()) > 0
 
 
-def test_originals_are_rows_without_a_copy_in_the_other_split() -> None:
-    images = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
-    images[4, -1, -1] = 0
-    near = images[4:5].copy()
-    near[0, -1, -1] = 1
-    split = Split(np.concatenate([images, near, images[:1]]), np.zeros(11, np.int64))
-    other = Split(images[[0, 2, 4]], np.ones(3, np.int64))
-    assert find_originals(split, other).tolist() == [1, 3, 5, 6, 7, 8, 9]
-    assert find_originals(other, split).tolist() == []
-
-
 def test_image_hashes_are_equal_only_for_equal_images() -> None:
     images = np.zeros((300, 4, 4), np.uint8)
     images.reshape(300, 16)[np.arange(255), np.arange(255) % 16] = np.arange(1, 256)
@@ -401,8 +529,6 @@ def test_real_data_has_the_published_counts(real_data: Path) -> None:
         "val": (135, 389),
         "test": (234, 390),
     }
-    assert len(find_originals(dataset.val, dataset.train)) == 524 - 8
-    assert len(find_originals(dataset.test, dataset.train)) == 624
 
 
 def test_subset_of_a_split_keeps_its_groups() -> None:

@@ -29,16 +29,8 @@ from pneumocli.core.figures import ENSEMBLE_NAME, name_fold, read_figures, write
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.model import split_classifier
-from pneumocli.core.runs import (
-    CONFIG,
-    DECISION,
-    ENSEMBLE,
-    MODEL,
-    Run,
-    find_predictor,
-    open_run,
-    stamp_time,
-)
+from pneumocli.core.records import stamp_time
+from pneumocli.core.runs import CONFIG, DECISION, ENSEMBLE, MODEL, Run, find_predictor, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, read_scores
 from pneumocli.core.synthetic import draw_dataset
 
@@ -82,7 +74,7 @@ def test_stored_scores_and_figures_are_what_is_returned(evaluated: Evaluated, sm
     names = [name_fold(fold) for fold in range(1, FOLDS + 1)]
     assert list(evaluation.figures.models) == list(evaluation.y_score) == [*names, ENSEMBLE_NAME]
     assert evaluation.main == ENSEMBLE_NAME
-    assert evaluation.figures.data_digest == small_dataset.digest()
+    assert evaluation.figures.data_digest == small_dataset.test.digest()
     assert evaluation.figures.synthetic
     for folder, name in zip([*run.member_paths(), run.path], evaluation.y_score, strict=True):
         stored = read_scores(folder, "test")

@@ -11,24 +11,27 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pictures import draw_files, name_files, sort_by_class, write_split
-from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
+from small import FOLDS, RANDOM_WEIGHTS, TINY, WatchedRows, describe
 
 from pneumocli.core import experiments
 from pneumocli.core.artefact import load_model, read_card
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import Dataset, Split, find_originals, hash_images, make_folds
+from pneumocli.core.data import SEEN_NAMES, Dataset, Split, hash_images, make_folds
 from pneumocli.core.decision import fix_decision, read_decision
 from pneumocli.core.errors import DataError, PneumoError, WeightsError
 from pneumocli.core.experiments import cross_validate, train_single
 from pneumocli.core.figures import POOLED_NAME, Figures, name_fold, read_figures
+from pneumocli.core.groups import count_groups, group_images
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.inputs import gather_data
+from pneumocli.core.material import Material, SplitFeatures
 from pneumocli.core.metrics import FIGURES, compute_metrics
 from pneumocli.core.model import BackboneBuilder
 from pneumocli.core.progress import Progress
 from pneumocli.core.runs import CONFIG, DECISION, HISTORY, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, read_scores
+from pneumocli.core.training import Trained
 
 pytest_plugins = ["trained"]
 
@@ -88,8 +91,10 @@ def test_record_says_how_the_run_came_about(cv_run: Run, small_dataset: Dataset)
     record = open_run(cv_run.path).record
     assert (record.kind, record.folds) == ("cv", FOLDS)
     assert record.settings == TINY
-    assert record.data.digest == small_dataset.digest()
-    assert record.data.identity == "drawn for the tests"
+    assert record.data.digest == small_dataset.digest(SEEN_NAMES)
+    assert "synthetic" in record.data.identity
+    assert record.groups is not None
+    assert (record.groups.file, record.groups.groups, record.groups.images) == (None, 0, 0)
     assert (record.data.pixels, record.data.train_images) == (28, len(small_dataset.train))
     assert record.weights == RANDOM_WEIGHTS.record
     assert {"keras", "numpy", "python"} <= set(record.versions)
@@ -298,6 +303,96 @@ def test_nothing_is_trained_when_only_the_pooling_is_left(
     assert (run.path / DECISION).read_bytes() == before
 
 
+def plant_near_duplicates(dataset: Dataset) -> tuple[Dataset, set[int]]:
+    """Three training images of one label become nearly the same, a chain of them; their rows."""
+    images = dataset.train.images.copy()
+    rows = np.flatnonzero(dataset.train.labels)[[0, 5, 11]]
+    images[rows] = images[rows[0]]
+    images[rows[1], 3, 3] ^= 16
+    images[rows[2], 20, 3] ^= 16
+    return replace_split(dataset, "train", Split(images, dataset.train.labels)), set(rows.tolist())
+
+
+BRIEF = TINY.model_copy(update={"head_epochs": 1, "tune_epochs": 0})
+
+
+def test_near_duplicates_are_held_out_together(train: Train, small_dataset: Dataset) -> None:
+    dataset, together = plant_near_duplicates(small_dataset)
+    run = train(dataset, BRIEF, folds=FOLDS)
+    held_out = [set(read_scores(folder, OUT_OF_FOLD).index.tolist()) for folder in run.member_paths()]
+    assert [together & rows for rows in held_out if together & rows] == [together]
+    assert run.record.groups is not None
+    assert (run.record.groups.groups, run.record.groups.images) == (1, 3)
+
+
+def give_groups(dataset: Dataset, size: int) -> Dataset:
+    train = dataset.train
+    return replace_split(
+        dataset, "train", Split(train.images, train.labels, np.arange(len(train)) // size * 7)
+    )
+
+
+def test_known_groups_are_held_out_together_also_in_a_subset(train: Train, small_dataset: Dataset) -> None:
+    config = BRIEF.model_copy(update={"subset": 20})
+    dataset = give_groups(small_dataset, 2)
+    run = train(dataset, config, folds=2)
+    subset = experiments.draw_subset(dataset, 20, TINY.seed).train
+    groups = group_images(subset)
+    first, second = (read_scores(folder, OUT_OF_FOLD).index for folder in run.member_paths())
+    assert not set(groups[first]) & set(groups[second])
+    assert run.record.groups is not None
+    assert (run.record.groups.groups, run.record.groups.images) == count_groups(groups)
+    assert run.record.groups.groups > 3
+
+
+def test_stopped_run_is_not_gone_on_with_in_other_groups(train: Train, small_dataset: Dataset) -> None:
+    paired, in_threes = give_groups(small_dataset, 2), give_groups(small_dataset, 3)
+    with pytest.raises(KeyboardInterrupt):
+        train(paired, BRIEF, folds=2, listen=StopInFold2())
+    assert train(in_threes, BRIEF, folds=2).name == "synthetic-cv-2"
+    assert train(small_dataset, BRIEF, folds=2).name == "synthetic-cv-3"
+    assert train(paired, BRIEF, folds=2).name == "synthetic-cv-1"
+
+
+def test_more_folds_than_groups_leave_nothing(train: Train, small_dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"5 folds .* groups"):
+        train(give_groups(small_dataset, 6), folds=5)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_no_fold_reads_in_training_what_it_is_scored_on(
+    train: Train, small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare_material, train_classifier = experiments.prepare_material, experiments.train_classifier
+    watched: list[WatchedRows] = []
+    read_by_fold: list[set[int]] = []
+
+    def watch(rows: Any) -> WatchedRows:
+        watched.append(WatchedRows(rows))
+        return watched[-1]
+
+    def prepare_watched(*arguments: Any, **options: Any) -> Material:
+        material = prepare_material(*arguments, **options)
+        views = tuple(SplitFeatures(watch(view.maps), watch(view.pooled)) for view in material.views)
+        return replace(material, maps=watch(material.maps), views=views)
+
+    def train_and_note(*arguments: Any, **options: Any) -> Trained:
+        for rows in watched:
+            rows.read.clear()
+        trained = train_classifier(*arguments, **options)
+        read_by_fold.append(set().union(*(rows.read for rows in watched)))
+        return trained
+
+    monkeypatch.setattr(experiments, "prepare_material", prepare_watched)
+    monkeypatch.setattr(experiments, "train_classifier", train_and_note)
+    run = train(small_dataset, folds=FOLDS)
+    assert len(read_by_fold) == FOLDS
+    for folder, read in zip(run.member_paths(), read_by_fold, strict=True):
+        held_out = set(read_scores(folder, OUT_OF_FOLD).index.tolist())
+        assert held_out
+        assert read == set(range(len(small_dataset.train))) - held_out
+
+
 def strip(figures: Figures) -> dict[str, Any]:
     """The figures without what tells apart runs and data sets."""
     content = figures.to_dict()
@@ -310,7 +405,7 @@ def test_test_images_play_no_part_in_training(
     noisy = replace_split(small_dataset, "test", fill_with_noise(small_dataset.test))
     single, folds = train(noisy), train(noisy, folds=FOLDS)
     for mine, other, split in ((single, train_run, "val"), (folds, cv_run, OUT_OF_FOLD)):
-        assert mine.record.data.digest != other.record.data.digest
+        assert mine.record.data == other.record.data
         assert read_bytes(mine.path, split) == read_bytes(other.path, split)
         assert strip(read_figures(mine.path, split)) == strip(read_figures(other.path, split))
         assert (mine.path / DECISION).read_bytes() == (other.path / DECISION).read_bytes()

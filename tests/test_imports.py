@@ -25,7 +25,20 @@ KERAS = {
 }
 # Each may import what stands before it, and nothing that stands behind it.
 NETWORK_ORDER = ("losses", "model", "inference", "features", "material", "training", "experiments")
-GROUND = ("errors", "config", "data", "metrics", "runs", "scores", "figures", "files", "seeding", "progress")
+GROUND = (
+    "errors",
+    "config",
+    "data",
+    "groups",
+    "metrics",
+    "records",
+    "runs",
+    "scores",
+    "figures",
+    "files",
+    "seeding",
+    "progress",
+)
 
 
 def name_module(path: Path) -> str:

@@ -1,17 +1,21 @@
-"""What the user names becomes a data set, and which of its images a run is scored on."""
+"""What the user names becomes a data set with its groups, and which of its images a run is scored on."""
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pictures import draw_files, name_files
+from small import describe
 from test_runs import DATA, make_run
 
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import SPLIT_NAMES, Dataset
+from pneumocli.core.data import SEEN_NAMES, SPLIT_NAMES, Dataset, Split
 from pneumocli.core.division import divide_dataset
 from pneumocli.core.errors import DataError, PneumoError, RunError
-from pneumocli.core.inputs import DataInput, choose_scored, gather_data
+from pneumocli.core.inputs import DataInput, add_groups, choose_scored, gather_data
 from pneumocli.core.runs import Run
 
 
@@ -24,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 def make_trained(tmp_path: Path, dataset: Dataset, seed: int = 0, **changes: int) -> Run:
     """A run that was trained on a data set."""
-    data = DATA.model_copy(update={"name": dataset.name, "digest": dataset.digest()})
+    data = DATA.model_copy(update={"name": dataset.name, "digest": dataset.digest(SEEN_NAMES)})
     return make_run(tmp_path / "runs", data=data, settings=TrainConfig(seed=seed), **changes)
 
 
@@ -146,3 +150,44 @@ def test_run_of_another_preparation_is_not_scored_on_image_files(
     run = make_trained(tmp_path, small_dataset, preparation=0)
     assert "preparation 0" in refuse(RunError, gather_data(str(folder), 28, seed=None), run, None)
     assert choose_scored(gather_data(str(data_file), 28, seed=None), run, None)[1] == "test"
+
+
+def give_groups(dataset: Dataset, groups: NDArray[np.int64] | None) -> DataInput:
+    train = dataset.train
+    splits = {**dataset.splits, "train": Split(train.images, train.labels, groups)}
+    return describe(replace(dataset, splits=splits))
+
+
+def list_together(data: DataInput) -> set[tuple[int, ...]]:
+    groups = data.dataset.train.groups
+    assert groups is not None
+    found = (tuple(np.flatnonzero(groups == number).tolist()) for number in np.unique(groups))
+    return {rows for rows in found if len(rows) > 1}
+
+
+def test_groups_of_a_file_are_those_of_the_training_split(small_dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "patients.csv"
+    path.write_text("index,group\n3,a\n23,a\n5,b\n")
+    data = add_groups(describe(small_dataset), path)
+    assert list_together(data) == {(3, 23)}
+    assert data.groups_file is not None
+    assert data.groups_file.name == "patients.csv"
+    assert data.groups_file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert data.dataset.digest() == small_dataset.digest()
+    assert data.dataset.val.groups is None
+    assert small_dataset.train.groups is None
+
+
+def test_groups_of_a_file_are_joined_to_those_of_the_data(small_dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "patients.csv"
+    path.write_text("index,group\n3,a\n20,a\n")
+    groups = np.arange(24)
+    groups[[20, 21]] = groups[[0, 1]] = 99
+    assert list_together(add_groups(give_groups(small_dataset, groups), path)) == {(0, 1, 3, 20, 21)}
+
+
+def test_row_that_the_training_split_does_not_have(small_dataset: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "patients.csv"
+    path.write_text("index,group\n24,a\n")
+    with pytest.raises(DataError, match="rows 0 to 23"):
+        add_groups(describe(small_dataset), path)

@@ -449,6 +449,19 @@ def test_rows_that_decide_when_to_stop_have_no_copy_in_train(
     assert material.stopping_rows.tolist() == [row for row in range(12) if row not in (2, 7)]
 
 
+def test_rows_that_decide_when_to_stop_have_no_near_duplicate_in_train(
+    prepare: Prepare, small_dataset: Dataset
+) -> None:
+    images = small_dataset.val.images.copy()
+    images[[2, 7]] = small_dataset.train.images[[3, 20]]
+    images[7] += images[7] < 250
+    images[7, 5, 5] ^= 3
+    splits = {**small_dataset.splits, "val": Split(images, small_dataset.val.labels)}
+    assert np.corrcoef(images[7].ravel(), small_dataset.train.images[20].ravel())[0, 1] > 0.99
+    material = prepare(dataset=Dataset("some nearly copied", splits), cache=None)
+    assert material.stopping_rows.tolist() == [row for row in range(12) if row not in (2, 7)]
+
+
 class WithoutTest(dict[str, Split]):
     """Splits of which test may not be asked for."""
 

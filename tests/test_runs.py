@@ -12,23 +12,26 @@ from pneumocli.core import runs
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset, Split
 from pneumocli.core.errors import RunError
+from pneumocli.core.records import (
+    DataRecord,
+    FileRecord,
+    GroupsRecord,
+    RunRecord,
+    WeightsRecord,
+    stamp_time,
+)
 from pneumocli.core.runs import (
     CONFIG,
     DECISION,
     MODEL,
-    DataRecord,
     Run,
-    RunRecord,
-    WeightsRecord,
     check_complete,
     create_run,
-    describe_versions,
     filling,
     find_run,
     find_unfinished,
     list_runs,
     open_run,
-    stamp_time,
 )
 
 DATA = DataRecord(
@@ -40,6 +43,9 @@ DATA = DataRecord(
     train_images=24,
     stopping_images=12,
 )
+GROUPS = GroupsRecord(
+    file=FileRecord(name="patients.csv", sha256="4" * 64), digest="5" * 64, groups=3, images=7
+)
 WEIGHTS = WeightsRecord(name="weights.h5", sha256="1" * 64)
 
 
@@ -50,6 +56,7 @@ def make_record(kind: str = "cv", **changes: Any) -> RunRecord:
         "folds": 2 if kind == "cv" else None,
         "settings": TrainConfig(),
         "data": DATA,
+        "groups": GROUPS if kind == "cv" else None,
         "weights": WEIGHTS,
         "precision": "float32",
         "preparation": 1,
@@ -305,6 +312,11 @@ OTHER_WORK = {
     "seed": {"settings": TrainConfig(seed=1)},
     "setting": {"settings": TrainConfig(batch_size=16)},
     "images": {"data": DATA.model_copy(update={"digest": "2" * 64})},
+    "groups": {"groups": GROUPS.model_copy(update={"digest": "6" * 64})},
+    "groups file": {
+        "groups": GROUPS.model_copy(update={"file": FileRecord(name="patients.csv", sha256="7" * 64)})
+    },
+    "no groups file": {"groups": GROUPS.model_copy(update={"file": None})},
     "weights": {"weights": WeightsRecord(name="weights.h5", sha256="3" * 64)},
     "preparation": {"preparation": 2},
     "library": {"versions": {"pneumocli": "0.2.0"}},
@@ -334,9 +346,3 @@ def test_nothing_stays_of_a_folder_that_failed(tmp_path: Path) -> None:
         (partial / "a").write_text("a")
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
-
-
-def test_versions_name_what_a_result_depends_on() -> None:
-    assert {"pneumocli", "python", "backend", "tensorflow", "keras", "numpy", "pillow"} <= set(
-        describe_versions()
-    )

@@ -62,6 +62,10 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
         ("train --data . --weights none", "no image files"),
         ("train --data labels.csv --weights none", "labels.csv"),
         ("cv --data synthetic --weights none --subset 40 --folds 1", "folds"),
+        ("cv --data synthetic --weights none --folds 200", "folds"),
+        ("cv --data synthetic --weights none --subset 40 --folds 20", "folds"),
+        ("cv --data synthetic --weights none --groups missing.csv", "missing.csv"),
+        ("cv --data synthetic --weights none --groups two.csv", "groups"),
         ("evaluate", "no complete run"),
         ("evaluate --rule best", "no rule 'best'"),
         ("ensemble", "no complete cross-validation"),
@@ -69,6 +73,8 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_told_before_keras_is_loaded(line: str, reason: str, tmp_path: Path) -> None:
+    two = "".join(f"{row},{row % 2}\n" for row in range(360))
+    (tmp_path / "two.csv").write_text(f"index,group\n{two}")
     text, loaded = run_watched(line, heavy=("keras", "tensorflow"), folder=tmp_path)
     assert "error: " in text
     assert reason in text

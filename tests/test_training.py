@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from small import WatchedRows
 
 from pneumocli.core.backend import load_backend
 from pneumocli.core.bank import Cache
@@ -417,6 +418,30 @@ def test_held_out_scores_of_all_folds_cover_every_image_once(material: Material)
     np.testing.assert_array_equal(pooled.y_true, labels)
     for part in parts:
         np.testing.assert_array_equal(pooled.y_score[part.index], part.y_score)
+
+
+def test_epoch_of_a_fold_is_not_chosen_on_images_it_is_scored_on(material: Material) -> None:
+    groups = np.arange(len(material.labels))
+    groups[[9, 30, 31]] = 9
+    brief = adjust(material, head_epochs=2, tune_epochs=2)
+    for fold, (train_rows, held_out) in enumerate(make_folds(material.labels, 3, 0, groups), start=1):
+        assert not set(train_rows) & set(held_out)
+        maps = WatchedRows(material.maps)
+        view, val = (
+            SplitFeatures(WatchedRows(features.maps), WatchedRows(features.pooled))
+            for features in (material.views[0], material.val)
+        )
+        trained = train_classifier(replace(brief, maps=maps, views=(view,), val=val), train_rows, fold=fold)
+        assert any(entry["phase"] == "tune" for entry in trained.history)
+        assert maps.read == set()
+        for read in (view.maps, view.pooled):
+            assert isinstance(read, WatchedRows)
+            assert read.read == set(train_rows.tolist())
+        for read in (val.maps, val.pooled):
+            assert isinstance(read, WatchedRows)
+            assert read.read == set(material.stopping_rows.tolist())
+        score_features(trained.parts, maps, held_out)
+        assert maps.read == set(held_out.tolist())
 
 
 @dataclass

@@ -3,6 +3,7 @@
 A test file takes these fixtures with `pytest_plugins = ["trained"]` and imports nothing from here.
 """
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pneumocli.core.runs import Run
 
 load_backend()
 
+from pneumocli.core import experiments  # noqa: E402
 from pneumocli.core.evaluation import Evaluation, evaluate_run  # noqa: E402
 from pneumocli.core.experiments import cross_validate, train_single  # noqa: E402
 from pneumocli.core.model import BackboneBuilder  # noqa: E402
@@ -77,3 +79,11 @@ def cv_copy(cv_run: Run, tmp_path: Path) -> Run:
 @pytest.fixture
 def train_copy(train_run: Run, tmp_path: Path) -> Run:
     return copy_run(train_run, tmp_path / "runs")
+
+
+@pytest.fixture
+def tiny_commands(monkeypatch: pytest.MonkeyPatch, tiny_backbone: BackboneBuilder) -> None:
+    """`train` and `cv` with the tests' small network in place of ResNet-50."""
+    for name in ("train_single", "cross_validate"):
+        whole = getattr(experiments, name)
+        monkeypatch.setattr(experiments, name, partial(whole, backbone_builder=tiny_backbone))

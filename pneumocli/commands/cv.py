@@ -9,6 +9,7 @@ from pneumocli.commands.options import (
     CacheLimit,
     Data,
     Format,
+    Groups,
     KeepCache,
     Name,
     OutputFormat,
@@ -33,6 +34,7 @@ def cv(
             show_default="1; with --deterministic, what the cores allow",
         ),
     ] = None,
+    groups: Groups = None,
     data: Data = None,
     size: Size = 28,
     weights: Weights = None,
@@ -48,13 +50,14 @@ def cv(
 ) -> None:
     """Cross-validate on the training split; the folds' models are an ensemble.
 
-    Each fold's model is scored on the images it was not trained on. A stopped run goes on with the
-    same command: finished folds are not done again.
+    Each fold's model is scored on the images it was not trained on. Images that are nearly the same, or
+    that --groups keeps together, are in one fold. A stopped run goes on with the same command: finished
+    folds are not done again.
     """
     from pneumocli.commands.work import open_work, show_training
     from pneumocli.core.scores import OUT_OF_FOLD
 
-    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet, folds) as work:
+    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet, folds, groups) as work:
         from pneumocli.core.experiments import cross_validate
 
         run = cross_validate(

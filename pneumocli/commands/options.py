@@ -57,6 +57,14 @@ Weights = Annotated[
         show_default=False,
     ),
 ]
+Groups = Annotated[
+    Path | None,
+    typer.Option(
+        help="A CSV file, index,group: rows of train that stay in one fold, such as those of a patient.",
+        metavar="FILE",
+        show_default="near duplicates",
+    ),
+]
 Runs = Annotated[Path, typer.Option(envvar="PNEUMOCLI_RUNS", help="Where the run folders are.")]
 Name = Annotated[str | None, typer.Option(help="The run's name.", show_default="counts up")]
 KeepCache = Annotated[

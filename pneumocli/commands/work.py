@@ -4,18 +4,21 @@ import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pneumocli.commands.options import Format, SplitName
 from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig, choose_config
-from pneumocli.core.data import Dataset, make_folds
+from pneumocli.core.data import Dataset, draw_subset, make_folds
 from pneumocli.core.fetch import SYNTHETIC
 from pneumocli.core.figures import read_figures
+from pneumocli.core.groups import count_groups, group_images
 from pneumocli.core.inputs import (
     DataInput,
     WeightsInput,
+    add_groups,
     choose_scored,
     feature_cache,
     gather_data,
@@ -50,6 +53,7 @@ def open_work(
     cache_limit: float,
     quiet: bool,
     folds: int | None = None,
+    groups: Path | None = None,
 ) -> Iterator[Work]:
     """Check the settings, find data and weights, load Keras, and show progress until the end of the block."""
     config = choose_config(recipe, **settings)
@@ -61,17 +65,30 @@ def open_work(
         data_input = gather_data(data, size, seed=config.seed, listen=listen, notify=notify)
         name = "" if data_input.dataset.synthetic else f"{data_input.dataset.name}: "
         notify(f"data: {name}{data_input.identity}")
+        if groups is not None:
+            data_input = add_groups(data_input, groups)
         weights_input = gather_weights(weights, listen=listen, notify=notify)
         notify(f"weights: {weights_input.record.name}")
         # Errors before Keras is loaded.
-        train, _ = data_input.dataset.train, data_input.dataset.val
+        _ = data_input.dataset.train, data_input.dataset.val
         if folds is not None:
-            make_folds(train.labels, folds, config.seed)
+            _try_folds(data_input.dataset, config, folds, notify)
         from pneumocli.core.backend import load_backend
 
         load_backend(config.deterministic)
         cache = feature_cache(cache_limit) if keep else None
         yield Work(data_input, weights_input, config, cache, listen, notify)
+
+
+def _try_folds(dataset: Dataset, config: TrainConfig, folds: int, notify: Notice) -> None:
+    """Make the folds once before Keras is loaded: what cannot be divided is told at once."""
+    if config.subset is not None:
+        dataset = draw_subset(dataset, config.subset, config.seed)
+    groups = group_images(dataset.train)
+    make_folds(dataset.train.labels, folds, config.seed, groups)
+    several, images = count_groups(groups)
+    if several:
+        notify(f"groups: {several} of more than one image ({images} images), each kept in one fold")
 
 
 def show_training(run: Run, split: str, output_format: Format, quiet: bool, data: str | None) -> None:
@@ -94,7 +111,8 @@ def gather_split_data(
 ) -> tuple[Dataset, str]:
     """Find the images to score a run on, and the split; a run on drawn images is scored on drawn images.
 
-    Says on stderr what is scored, and whether it is the data set that the run was trained on.
+    Says on stderr what is scored, and whether train and val are those that the run was trained on; of its
+    test split it knows nothing.
     """
 
     def notify(line: str) -> None:

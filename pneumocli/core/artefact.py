@@ -16,7 +16,7 @@ from pneumocli.core.data import CLASS_NAMES
 from pneumocli.core.decision import Decision, Source
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import replacing
-from pneumocli.core.runs import DataRecord, WeightsRecord
+from pneumocli.core.records import DataRecord, WeightsRecord
 
 CARD = "pneumocli.json"
 

@@ -1,7 +1,7 @@
 """What a data set is: which of the known files, how many images, and which of them repeat."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from itertools import combinations
@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA, Dataset, Split, hash_images
+from pneumocli.core.data import (
+    CLASS_NAMES,
+    NORMAL,
+    PNEUMONIA,
+    SEEN_NAMES,
+    SPLIT_NAMES,
+    Dataset,
+    Split,
+    hash_images,
+)
 from pneumocli.core.errors import DataError
 from pneumocli.core.fetch import OFFICIAL_SIZES, SOURCES, compute_md5
 from pneumocli.core.listing import is_collection
@@ -147,9 +156,9 @@ def identify(dataset: Dataset, path: Path | None = None) -> Identity:
         DataError: the file is gone.
     """
     if dataset.synthetic:
-        return Identity(Kind.SYNTHETIC, "synthetic: drawn images, which say nothing about real X-rays")
+        return _name_synthetic()
     if path is not None and is_collection(path):
-        return Identity(Kind.OWN, _describe_files(dataset, path))
+        return _name_own(dataset, path, dataset.names)
     md5 = None if path is None else _hash_dataset_file(path)
     for size, source in SOURCES.items():
         if md5 == source.md5:
@@ -159,14 +168,36 @@ def identify(dataset: Dataset, path: Path | None = None) -> Identity:
     return _identify_images(dataset)
 
 
-def _describe_files(dataset: Dataset, path: Path) -> str:
-    counts = {name: dataset.splits[name].class_counts() for name in dataset.names}
+def _name_own(dataset: Dataset, path: Path, names: Sequence[str]) -> Identity:
+    counts = {name: dataset.splits[name].class_counts() for name in names}
     parts = [
         f"{name} {sum(count)} ({count[NORMAL]} normal, {count[PNEUMONIA]} pneumonia)"
         for name, count in counts.items()
     ]
     where = "in folder" if path.is_dir() else "named in"
-    return f"own images: {sum(map(sum, counts.values()))} files {where} {dataset.name}: {', '.join(parts)}"
+    total = sum(map(sum, counts.values()))
+    return Identity(Kind.OWN, f"own images: {total} files {where} {dataset.name}: {', '.join(parts)}")
+
+
+def identify_seen(dataset: Dataset, path: Path | None = None) -> Identity:
+    """Say which data set train and val are of, by their images alone.
+
+    This is what a run keeps: a file's MD5, and so a sentence made from it, follows the test images too.
+
+    Args:
+        path: where the data set was read from; only whether these are image files is taken from it.
+    """
+    if dataset.synthetic:
+        return _name_synthetic()
+    if path is not None and is_collection(path):
+        return _name_own(dataset, path, [name for name in SEEN_NAMES if name in dataset.splits])
+    other = Identity(Kind.OTHER, f"something of PneumoniaMNIST's form, {dataset.pixels} px")
+    if dataset.pixels != 28:
+        return other
+    changed = _list_changed(dataset, SEEN_NAMES)
+    if not changed:
+        return Identity(Kind.OFFICIAL, "the official training and validation images and labels at 28 px")
+    return _name_kaggle() if _has_lost_normals(dataset, changed) else other
 
 
 def _identify_images(dataset: Dataset) -> Identity:
@@ -180,15 +211,31 @@ def _identify_images(dataset: Dataset) -> Identity:
             f"{other}; at this size only the official file's MD5 is known, and this is not it: "
             "whether the images are the same cannot be told",
         )
-    changed = [
-        (name, label) for name, label in KNOWN_DIGESTS if not _holds_known(dataset.splits[name], name, label)
-    ]
+    changed = _list_changed(dataset, SPLIT_NAMES)
     if not changed:
         return Identity(Kind.REORDERED, "the official file's images and labels at 28 px, in another order")
-    if changed == [("train", NORMAL)] and dataset.train.class_counts() == KAGGLE_TRAIN_COUNTS:
+    if _has_lost_normals(dataset, changed):
         return _name_kaggle()
     differing = ", ".join(f"{name} {CLASS_NAMES[label]}" for name, label in changed)
     return Identity(Kind.OTHER, f"{other}; it differs from the official file in: {differing}")
+
+
+def _list_changed(dataset: Dataset, names: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the splits and labels whose images are not those of the official file at 28 px."""
+    return [
+        (name, label)
+        for (name, label), digest in KNOWN_DIGESTS.items()
+        if name in names
+        and digest_images(dataset.splits[name].images[dataset.splits[name].labels == label]) != digest
+    ]
+
+
+def _has_lost_normals(dataset: Dataset, changed: list[tuple[str, int]]) -> bool:
+    return changed == [("train", NORMAL)] and dataset.train.class_counts() == KAGGLE_TRAIN_COUNTS
+
+
+def _name_synthetic() -> Identity:
+    return Identity(Kind.SYNTHETIC, "synthetic: drawn images, which say nothing about real X-rays")
 
 
 def _name_kaggle() -> Identity:

@@ -16,6 +16,8 @@ NORMAL, PNEUMONIA = 0, 1
 CLASS_NAMES = ("normal", "pneumonia")
 SPLIT_NAMES = ("train", "val", "test")
 WHOLE = "all"  # every image, whatever its split
+# What a run is made from. Nothing that it keeps may depend on the test split but the scores on it.
+SEEN_NAMES = ("train", "val")
 
 KEYS = tuple(f"{split}_{part}" for split in SPLIT_NAMES for part in ("images", "labels"))
 
@@ -27,7 +29,8 @@ class Split:
     Attributes:
         images: uint8 (N, H, H), grey levels 0 to 255.
         labels: int64 (N,), 0 = normal, 1 = pneumonia.
-        groups: int64 (N,), which images belong together, such as one patient's; None if not known.
+        groups: int64 (N,), images of the same number belong together, such as those of one patient;
+            None if nothing is known of it.
     """
 
     images: NDArray[np.uint8]
@@ -111,9 +114,10 @@ class Dataset:
             )
         return self.splits[name]
 
-    def digest(self) -> str:
-        """SHA-256 over the splits' digests: the identity of the content, whatever the file."""
-        parts = (f"{name}:{self.splits[name].digest()}" for name in self.names)
+    def digest(self, names: Sequence[str] = SPLIT_NAMES) -> str:
+        """SHA-256 over the digests of some splits, those that are there: the content, whatever the file."""
+        names = [name for name in self.names if name in names or name == WHOLE]
+        parts = (f"{name}:{self.splits[name].digest()}" for name in names)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -229,26 +233,44 @@ def draw_subset(dataset: Dataset, images: int, seed: int) -> Dataset:
 
 
 def make_folds(
-    labels: NDArray[np.int64], folds: int, seed: int
+    labels: NDArray[np.int64], folds: int, seed: int, groups: NDArray[np.int64] | None = None
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Split rows into stratified folds; every row is held out exactly once.
+
+    Args:
+        labels: (N,), 0 or 1.
+        groups: (N,), rows of the same number stay in the same fold; None if each is on its own.
 
     Returns:
         For each fold the sorted rows to train on and the sorted rows held out.
 
     Raises:
-        DataError: fewer than 2 folds, or more than the smaller class has images.
+        DataError: fewer than 2 folds, more than there are groups with the smaller class, or a fold is
+            left without a class because groups are few and large.
     """
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    smallest = int(np.bincount(labels, minlength=2).min())
+    numbers = np.arange(len(labels)) if groups is None else groups
+    smallest = min(len(np.unique(numbers[labels == label])) for label in (NORMAL, PNEUMONIA))
+    is_grouped = len(np.unique(numbers)) < len(labels)
     if not 2 <= folds <= smallest:
+        what = "groups with an image" if is_grouped else "images"
         raise DataError(
             f"{folds} folds are asked for; there must be at least 2 and at most {smallest}, "
-            "the number of images of the smaller class"
+            f"the number of {what} of the smaller class"
         )
-    splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
-    return [(train, held_out) for train, held_out in splitter.split(labels, labels)]
+    kind = StratifiedGroupKFold if is_grouped else StratifiedKFold
+    splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
+    made = list(splitter.split(labels, labels, numbers if is_grouped else None))
+    # StratifiedGroupKFold evens out the shares and promises nothing: few large groups may spoil it.
+    for fold, (_, held_out) in enumerate(made, start=1):
+        counts = np.bincount(labels[held_out], minlength=2)
+        if not counts.all():
+            raise DataError(
+                f"of these groups no {folds} folds with both classes could be made: fold {fold} would have "
+                f"no {CLASS_NAMES[int(counts.argmin())]} images; take fewer folds or another seed"
+            )
+    return made
 
 
 def hash_images(images: NDArray[np.uint8]) -> NDArray[np.bytes_]:
@@ -256,8 +278,3 @@ def hash_images(images: NDArray[np.uint8]) -> NDArray[np.bytes_]:
     digests = [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images]
     # Object-free and without the S16 pitfall that trailing zero bytes are dropped on comparison.
     return np.array([digest.hex() for digest in digests], dtype="S32")
-
-
-def find_originals(split: Split, other: Split) -> NDArray[np.int64]:
-    """Return the rows of `split` whose images do not also stand, byte for byte, in `other`."""
-    return np.flatnonzero(~np.isin(hash_images(split.images), hash_images(other.images)))

@@ -25,7 +25,8 @@ from pneumocli.core.medmnist import list_results, write_result
 from pneumocli.core.metrics import average_scores
 from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.progress import Listener, ignore
-from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, stamp_time
+from pneumocli.core.records import stamp_time
+from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
 
 
@@ -84,8 +85,8 @@ def evaluate_run(
             f"{run.path} was trained on images of {run.record.data.pixels} px; {dataset.name} has "
             f"{dataset.pixels} px: name a file of the run's size with --data"
         )
-    scored_split, digest = dataset.pick(split), dataset.digest()
-    images, labels = scored_split.images, scored_split.labels
+    scored_split = dataset.pick(split)
+    images, labels, digest = scored_split.images, scored_split.labels, scored_split.digest()
     place = run.results_path(dataset)
     if place != run.path:
         _check_name(place, split, digest)
@@ -111,6 +112,7 @@ def evaluate_run(
         split,
         scores,
         decision,
+        digest=digest,
         dataset=dataset,
         best_single=best,
         intervals=True,

@@ -9,7 +9,7 @@ from typing import Any
 from pneumocli.core.bank import Cache, list_banks
 from pneumocli.core.fetch import SOURCES, WEIGHTS, cache_directory, place_of
 from pneumocli.core.hardware import count_cores, has_native_bfloat16, read_processor
-from pneumocli.core.runs import describe_versions
+from pneumocli.core.records import describe_versions
 
 
 @dataclass(frozen=True)

@@ -12,33 +12,30 @@ from pneumocli.core.artefact import ModelCard, save_model
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import CLASS_NAMES, Dataset, draw_subset, find_originals, make_folds
+from pneumocli.core.data import CLASS_NAMES, Dataset, Split, draw_subset, make_folds
 from pneumocli.core.decision import Decision, fix_decision, write_decision
 from pneumocli.core.errors import DataError, PneumoError, RunError
 from pneumocli.core.figures import POOLED_NAME, choose_best, compute_figures, name_fold, write_figures
 from pneumocli.core.files import write_json
-from pneumocli.core.hardware import choose_jobs, choose_precision
-from pneumocli.core.images import PREPARATION_VERSION
+from pneumocli.core.groups import find_originals, group_images
+from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.model import BackboneBuilder, build_resnet50
 from pneumocli.core.parallel import run_side_by_side
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
+from pneumocli.core.provenance import describe_run
+from pneumocli.core.records import RunRecord, stamp_time
 from pneumocli.core.runs import (
     HISTORY,
     MODEL,
-    DataRecord,
-    Kind,
     Run,
-    RunRecord,
     check_name,
     create_run,
-    describe_versions,
     discard_empty,
     filling,
     find_unfinished,
     holding,
-    stamp_time,
 )
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, pool_scores, read_scores, write_scores
 from pneumocli.core.training import Trained, score_features, train_classifier
@@ -71,7 +68,7 @@ def train_single(
     """
     dataset = _take_subset(data.dataset, config)
     _check_stopping(dataset)
-    record = _describe_run("train", data, dataset, weights, config, None)
+    record = describe_run("train", data, dataset, weights, config)
     stopped = _find_stopped(runs_dir, record, name, notify)
     material = _prepare(dataset, record, weights.path, cache, backbone_builder, listen)
     run = stopped or create_run(runs_dir, record, name)
@@ -86,7 +83,7 @@ def train_single(
         _write_model(run.path, trained, run, run.name, decision)
         write_scores(run.path, STOPPING, stopping, dataset.name)
         write_decision(run.path, decision)
-        _write_figures(run, run.path, "val", run.name, scores, decision)
+        _write_figures(run, run.path, "val", dataset.val, run.name, scores, decision)
     return run
 
 
@@ -121,6 +118,7 @@ def cross_validate(
     """Train a fresh model a fold, score each on its held-out part, and keep all as a run.
 
     A stopped run of the same settings is gone on with: its finished folds are not done again.
+    Near duplicates among the training images, and the groups that these have, stay in one fold.
 
     Args:
         folds: number of stratified folds of the training split.
@@ -132,8 +130,9 @@ def cross_validate(
         PneumoError: as for `train_single`, or the folds are too few or too many.
     """
     dataset = _take_subset(data.dataset, config)
-    parts = make_folds(dataset.train.labels, folds, config.seed)
-    record = _describe_run("cv", data, dataset, weights, config, folds)
+    groups = group_images(dataset.train)
+    parts = make_folds(dataset.train.labels, folds, config.seed, groups)
+    record = describe_run("cv", data, dataset, weights, config, folds, groups)
     stopped = _find_stopped(runs_dir, record, name, notify)
     finished = stopped.finished_folds() if stopped else []
     if finished:
@@ -156,7 +155,7 @@ def cross_validate(
         elif material is not None:
             for task in tasks:
                 _train_fold(task, material, listen)
-        _pool_folds(run)
+        _pool_folds(run, dataset.train)
     return run
 
 
@@ -188,7 +187,7 @@ def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
     with filling(run.fold_path(fold)) as folder:
         _write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
         scores = Scores(task.held_out, task.dataset.train.labels[task.held_out], y_score)
-        _write_figures(run, folder, OUT_OF_FOLD, name_fold(fold), scores)
+        _write_figures(run, folder, OUT_OF_FOLD, task.dataset.train, name_fold(fold), scores)
 
 
 def _check_stopping(dataset: Dataset) -> None:
@@ -223,35 +222,6 @@ def _prepare(
     )
 
 
-def _describe_run(
-    kind: Kind,
-    data: DataInput,
-    dataset: Dataset,
-    weights: WeightsInput,
-    config: TrainConfig,
-    folds: int | None,
-) -> RunRecord:
-    return RunRecord(
-        kind=kind,
-        created=stamp_time(),
-        folds=folds,
-        settings=config,
-        data=DataRecord(
-            name=dataset.name,
-            digest=data.dataset.digest(),
-            identity=data.identity,
-            synthetic=dataset.synthetic,
-            pixels=dataset.pixels,
-            train_images=len(dataset.train),
-            stopping_images=len(find_originals(dataset.val, dataset.train)),
-        ),
-        weights=weights.record,
-        precision=choose_precision(config.precision, has_gpu()),
-        preparation=PREPARATION_VERSION,
-        versions=describe_versions(),
-    )
-
-
 def _find_stopped(runs_dir: Path, record: RunRecord, name: str | None, notify: Notice) -> Run | None:
     """Return the stopped run that did the same work; check that else the name can be had."""
     stopped = find_unfinished(runs_dir, record, name)
@@ -280,14 +250,20 @@ def _write_model(
 
 
 def _write_figures(
-    run: Run, folder: Path, split: str, name: str, scores: Scores, decision: Decision | None = None
+    run: Run,
+    folder: Path,
+    split: str,
+    scored: Split,
+    name: str,
+    scores: Scores,
+    decision: Decision | None = None,
 ) -> None:
     """Write one model's scores and figures; the figures come last, since they tell that all is there."""
     write_scores(folder, split, scores, run.record.data.name)
-    write_figures(folder, compute_figures(run, split, {name: scores}, decision))
+    write_figures(folder, compute_figures(run, split, {name: scores}, decision, digest=scored.digest()))
 
 
-def _pool_folds(run: Run) -> None:
+def _pool_folds(run: Run, train: Split) -> None:
     """Write all folds' out-of-fold scores as one, the decision, and the figures of each fold and of all."""
     data = run.record.data
     folds = {
@@ -301,7 +277,9 @@ def _pool_folds(run: Run) -> None:
             "by a fold; the run folder is damaged"
         )
     decision = fix_decision(run.record.settings.rule, pooled, OUT_OF_FOLD, data.name)
-    figures = compute_figures(run, OUT_OF_FOLD, {**folds, POOLED_NAME: pooled}, decision)
+    figures = compute_figures(
+        run, OUT_OF_FOLD, {**folds, POOLED_NAME: pooled}, decision, digest=train.digest()
+    )
     best = choose_best({name: figures.models[name] for name in folds})
     write_scores(run.path, OUT_OF_FOLD, pooled, data.name)
     write_decision(run.path, decision)

@@ -44,7 +44,7 @@ class Figures(BaseModel):
     run: str
     split: str
     data: str = Field(description="name of the data set that was scored")
-    data_digest: str = Field(description="SHA-256 of its pixels and labels")
+    data_digest: str = Field(description="SHA-256 of the scored split's pixels and labels")
     synthetic: bool
     models: Mapping[str, Metrics]
     best_single: str | None = Field(None, description="the fold with the highest out-of-fold AUC")
@@ -72,6 +72,7 @@ def compute_figures(
     scores: Mapping[str, Scores],
     decision: Decision | None,
     *,
+    digest: str,
     dataset: Dataset | None = None,
     best_single: str | None = None,
     intervals: bool = False,
@@ -83,7 +84,8 @@ def compute_figures(
         split: "out_of_fold", "val" or "test".
         scores: by model name; the last is the one that the run stands for.
         decision: None leaves out what depends on it.
-        dataset: the scored images, if they are not those of training.
+        digest: of the scored images and labels.
+        dataset: what they are a split of, if they are not those of training.
         best_single: the fold with the highest out-of-fold AUC.
         intervals: whether to compute 95 % intervals.
         prevalence: share of pneumonia elsewhere, 0 to 1, for PPV and NPV there.
@@ -92,7 +94,6 @@ def compute_figures(
         ValueError: as for `compute_metrics`.
     """
     trained_on = run.record.data
-    digest = trained_on.digest if dataset is None else dataset.digest()
     found = _compute_at(0.5, split, scores, intervals, prevalence)
     if decision is not None:
         at_rule = _compute_at(decision.threshold, split, scores, intervals, prevalence)
@@ -109,7 +110,9 @@ def compute_figures(
         best_single=best_single,
         prevalence=prevalence,
         decision=decision,
-        fixed_here=decision is not None and split == decision.source and digest == trained_on.digest,
+        fixed_here=decision is not None
+        and split == decision.source
+        and (dataset is None or run.owns(dataset)),
         **found,
     )
 

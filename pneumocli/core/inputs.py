@@ -3,7 +3,7 @@
 import math
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -23,10 +23,12 @@ from pneumocli.core.fetch import (
     place_of,
 )
 from pneumocli.core.files import hash_file
+from pneumocli.core.groups import join_groups, read_groups
 from pneumocli.core.images import PREPARATION_VERSION
 from pneumocli.core.listing import is_collection
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
-from pneumocli.core.runs import Run, WeightsRecord
+from pneumocli.core.records import FileRecord, WeightsRecord
+from pneumocli.core.runs import Run
 from pneumocli.core.synthetic import draw_dataset
 
 
@@ -35,12 +37,13 @@ class DataInput:
     """A data set, the file or folder it was read from, and in a sentence which one it is.
 
     Drawn images have no `path`. Own images that name no splits are divided by a seed, or are the one
-    split "all".
+    split "all". `groups_file` is the file that named groups of the training images, if one was given.
     """
 
     dataset: Dataset
     path: Path | None
     identity: str
+    groups_file: FileRecord | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,24 @@ def choose_scored(found: DataInput, run: Run, split: str | None) -> tuple[Datase
     if chosen != WHOLE:
         dataset.pick(chosen)
     return dataset, chosen
+
+
+def add_groups(data: DataInput, path: Path) -> DataInput:
+    """Return the data with the groups of a file joined to those that its training images have.
+
+    Raises:
+        DataError: the file is missing, or not of the right form.
+    """
+    train = data.dataset.train
+    groups = read_groups(path, len(train))
+    if train.groups is not None:
+        groups = join_groups(train.groups, groups)
+    splits = {**data.dataset.splits, "train": replace(train, groups=groups)}
+    return replace(
+        data,
+        dataset=replace(data.dataset, splits=splits),
+        groups_file=FileRecord(name=path.name, sha256=hash_file(path)),
+    )
 
 
 def gather_weights(

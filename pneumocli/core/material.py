@@ -15,9 +15,10 @@ from pneumocli.core.augment import ViewSource
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache, check_limit
 from pneumocli.core.config import Precision, TrainConfig
-from pneumocli.core.data import Dataset, find_originals
+from pneumocli.core.data import Dataset
 from pneumocli.core.errors import DataError
 from pneumocli.core.features import STORED_AS, compute_features
+from pneumocli.core.groups import find_originals
 from pneumocli.core.hardware import read_processor
 from pneumocli.core.inference import Rows
 from pneumocli.core.model import (
@@ -62,7 +63,7 @@ class Material:
         views: what is trained on: the images as they are, or their augmented views.
         val: features of the validation split.
         val_labels: int64, of the validation split.
-        stopping_rows: rows of val that decide when to stop: those without a copy in train.
+        stopping_rows: rows of val that decide when to stop: those without a near duplicate in train.
     """
 
     config: TrainConfig
@@ -101,14 +102,14 @@ def prepare_material(
         cache: where the outputs are kept; None computes them anew whenever they are needed.
 
     Raises:
-        DataError: every validation image is a copy of a training image.
+        DataError: every validation image is a near duplicate of a training image.
         PneumoError: the cache has no room, or the weights are another network's.
     """
     stopping_rows = find_originals(dataset.val, dataset.train)
     if not len(stopping_rows):
         raise DataError(
-            f"{dataset.name}: every validation image also stands in train, so nothing can say when to "
-            "stop; give other validation images"
+            f"{dataset.name}: every validation image stands in train too, or one that is nearly the same, so "
+            "nothing can say when to stop; give other validation images"
         )
     parts = build_parts(dataset.pixels, config, weights, backbone_builder=backbone_builder)
     frozen = _describe_trunk(parts, dataset.pixels, config)

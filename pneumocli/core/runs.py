@@ -14,78 +14,25 @@ written last, its metrics, is there.
 """
 
 import os
-import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from pneumocli import __version__
-from pneumocli.core.config import Precision, TrainConfig
-from pneumocli.core.data import Dataset
+from pneumocli.core.data import SEEN_NAMES, Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import write_json
+from pneumocli.core.records import Kind, RunRecord
 from pneumocli.core.scores import OUT_OF_FOLD
 
 CONFIG, HISTORY, DECISION = "config.json", "history.json", "decision.json"
 MODEL, ENSEMBLE = "model.keras", "ensemble.keras"
 LOCK = ".lock"
 EXTERNAL = "external"
-LIBRARIES = ("tensorflow", "jax", "keras", "numpy", "scikit-learn", "pillow")
-
-Kind = Literal["train", "cv"]
-
-
-class DataRecord(BaseModel):
-    """Which images a run was trained on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    digest: str = Field(description="SHA-256 of the whole data set's pixels and labels, whatever the file")
-    identity: str
-    synthetic: bool
-    pixels: int = Field(ge=1, description="side of the images, in pixels")
-    train_images: int
-    stopping_images: int = Field(description="validation images without a copy in train")
-
-
-class WeightsRecord(BaseModel):
-    """Which pretrained weights a run began with."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    sha256: str | None = Field(description="of the file; none for random weights")
-
-
-class RunRecord(BaseModel):
-    """What `config.json` holds: all that says how a run came about."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Literal[1] = 1
-    kind: Kind
-    created: str = Field(description="UTC, ISO 8601")
-    folds: int | None = Field(description="number of folds; none for a single model")
-    settings: TrainConfig
-    data: DataRecord
-    weights: WeightsRecord
-    precision: Precision = Field(description="of training, as it was chosen on the machine")
-    preparation: int = Field(description="version of the way image files become pixels")
-    versions: dict[str, str]
-
-    def same_work(self, other: "RunRecord") -> bool:
-        """Return whether both records describe the same work, so that one can go on with the other."""
-        ours, theirs = (record.model_dump(exclude={"created"}) for record in (self, other))
-        return ours == theirs
 
 
 @dataclass(frozen=True)
@@ -114,7 +61,7 @@ class Run:
 
     def owns(self, dataset: Dataset) -> bool:
         """Return whether this is the data set that the run was trained on, by its images and labels."""
-        return dataset.digest() == self.record.data.digest
+        return dataset.digest(SEEN_NAMES) == self.record.data.digest
 
     def results_path(self, dataset: Dataset) -> Path:
         """Return where scores and figures of a data set are kept: apart from the run's if it is another."""
@@ -133,23 +80,6 @@ class Run:
     def finished_folds(self) -> list[int]:
         """Return the folds, counted from 1, that are whole."""
         return [fold for fold in range(1, (self.record.folds or 0) + 1) if self.fold_path(fold).is_dir()]
-
-
-def describe_versions() -> dict[str, str]:
-    """Return the versions of what a result depends on."""
-    found = {"pneumocli": __version__, "python": platform.python_version(), "system": platform.platform()}
-    found["backend"] = os.environ.get("KERAS_BACKEND", "tensorflow")
-    for library in LIBRARIES:
-        try:
-            found[library] = version(library)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def stamp_time() -> str:
-    """Return the present time, UTC, ISO 8601, to the microsecond: later runs sort behind."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 def check_name(runs_dir: Path, name: str) -> None:

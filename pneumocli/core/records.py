@@ -1,0 +1,99 @@
+"""What a run keeps of how it came about: data, weights, settings, versions."""
+
+import os
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pneumocli import __version__
+from pneumocli.core.config import Precision, TrainConfig
+
+LIBRARIES = ("tensorflow", "jax", "keras", "numpy", "scikit-learn", "pillow")
+
+Kind = Literal["train", "cv"]
+
+
+class DataRecord(BaseModel):
+    """Which images a run was trained on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    digest: str = Field(description="SHA-256 of the pixels and labels of train and val, whatever the file")
+    identity: str = Field(description="which known data set train and val are of, by their images")
+    synthetic: bool
+    pixels: int = Field(ge=1, description="side of the images, in pixels")
+    train_images: int
+    stopping_images: int = Field(description="validation images without a near duplicate in train")
+
+
+class WeightsRecord(BaseModel):
+    """Which pretrained weights a run began with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str | None = Field(description="of the file; none for random weights")
+
+
+class FileRecord(BaseModel):
+    """Which file was given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str
+
+
+class GroupsRecord(BaseModel):
+    """Which training images stayed together in one fold: near duplicates, and what the user named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: FileRecord | None = Field(description="of `--groups`; none if it was not given")
+    digest: str = Field(description="SHA-256 of which images were together")
+    groups: int = Field(description="groups of more than one image")
+    images: int = Field(description="images in these groups")
+
+
+class RunRecord(BaseModel):
+    """What `config.json` holds: all that says how a run came about."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    kind: Kind
+    created: str = Field(description="UTC, ISO 8601")
+    folds: int | None = Field(description="number of folds; none for a single model")
+    settings: TrainConfig
+    data: DataRecord
+    groups: GroupsRecord | None = Field(None, description="none for a single model, which has no folds")
+    weights: WeightsRecord
+    precision: Precision = Field(description="of training, as it was chosen on the machine")
+    preparation: int = Field(description="version of the way image files become pixels")
+    versions: dict[str, str]
+
+    def same_work(self, other: "RunRecord") -> bool:
+        """Return whether both records describe the same work, so that one can go on with the other."""
+        ours, theirs = (record.model_dump(exclude={"created"}) for record in (self, other))
+        return ours == theirs
+
+
+def describe_versions() -> dict[str, str]:
+    """Return the versions of what a result depends on."""
+    found = {"pneumocli": __version__, "python": platform.python_version(), "system": platform.platform()}
+    found["backend"] = os.environ.get("KERAS_BACKEND", "tensorflow")
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def stamp_time() -> str:
+    """Return the present time, UTC, ISO 8601, to the microsecond: later runs sort behind."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
