@@ -22,7 +22,7 @@ from pneumocli.core.decision import fix_decision, read_decision
 from pneumocli.core.errors import DataError, PneumoError, WeightsError
 from pneumocli.core.experiments import cross_validate, train_single
 from pneumocli.core.figures import POOLED_NAME, Figures, name_fold, read_figures
-from pneumocli.core.groups import count_groups, group_images
+from pneumocli.core.groups import count_groups, find_originals, group_images
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.inputs import gather_data
 from pneumocli.core.material import Material, SplitFeatures

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from test_runs import DATA, make_run
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.calibration import measure_calibration
-from pneumocli.core.data import Dataset
+from pneumocli.core.data import SEEN_NAMES, Dataset
 from pneumocli.core.decision import Decision, fix_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import (
@@ -28,6 +29,7 @@ from pneumocli.core.runs import Run
 from pneumocli.core.scores import Scores
 from pneumocli.core.uncertainty import estimate_figures
 
+DIGEST = "d" * 64
 METRICS = compute_metrics([0, 1, 0, 1, 1], [0.1, 0.9, 0.6, 0.4, 0.7])
 
 
@@ -140,7 +142,7 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_every_figure_is_there_at_0_5_and_at_the_rule(split: str, run: Run) -> None:
-    figures = compute_figures(run, split, SCORED, DECISION, intervals=True, prevalence=0.1)
+    figures = compute_figures(run, split, SCORED, DECISION, digest=DIGEST, intervals=True, prevalence=0.1)
     assert figures.at_rule is not None
     assert figures.estimates is not None
     assert figures.estimates_at_rule is not None
@@ -168,17 +170,17 @@ def test_every_figure_is_there_at_0_5_and_at_the_rule(split: str, run: Run) -> N
 
 
 def test_folds_are_summarized_without_the_ensemble_and_not_on_test(run: Run) -> None:
-    on_val = compute_figures(run, "val", SCORED, DECISION)
+    on_val = compute_figures(run, "val", SCORED, DECISION, digest=DIGEST)
     assert on_val.at_rule is not None
     for found, models in ((on_val.folds, on_val.models), (on_val.folds_at_rule, on_val.at_rule)):
         assert found == summarize_folds([models[name] for name in FOLD_NAMES])
-    on_test = compute_figures(run, "test", SCORED, DECISION)
+    on_test = compute_figures(run, "test", SCORED, DECISION, digest=DIGEST)
     assert on_test.folds is None
     assert on_test.folds_at_rule is None
 
 
 def test_lone_fold_has_figures_at_0_5_alone(run: Run) -> None:
-    figures = compute_figures(run, "out_of_fold", {"fold 1": draw_scores(1)}, None)
+    figures = compute_figures(run, "out_of_fold", {"fold 1": draw_scores(1)}, None, digest=DIGEST)
     for name in ("decision", "at_rule", "calibration", "folds", "folds_at_rule"):
         assert getattr(figures, name) is None, name
     assert not figures.fixed_here
@@ -190,29 +192,32 @@ def decide_on(source: str) -> Decision:
 
 
 def test_decision_is_of_these_images_if_split_and_data_are_its_own(run: Run, small_dataset: Dataset) -> None:
+    def is_fixed_here(of: Run, split: str, scores: dict[str, Scores], source: str, **options: Any) -> bool:
+        return compute_figures(of, split, scores, decide_on(source), digest=DIGEST, **options).fixed_here
+
     pooled = {**SCORED, POOLED_NAME: draw_scores(4)}
     del pooled[ENSEMBLE_NAME]
-    assert compute_figures(run, "out_of_fold", pooled, decide_on("out_of_fold")).fixed_here
+    assert is_fixed_here(run, "out_of_fold", pooled, "out_of_fold")
     one = {"train-1": draw_scores(1)}
-    assert compute_figures(run, "val", one, decide_on("val")).fixed_here
-    assert not compute_figures(run, "test", one, decide_on("val")).fixed_here
-    assert not compute_figures(run, "val", one, decide_on("val"), dataset=small_dataset).fixed_here
-    same = run.record.model_copy(update={"data": DATA.model_copy(update={"digest": small_dataset.digest()})})
-    trained_on_it = replace(run, record=same)
-    assert compute_figures(trained_on_it, "val", one, decide_on("val"), dataset=small_dataset).fixed_here
+    assert is_fixed_here(run, "val", one, "val")
+    assert not is_fixed_here(run, "test", one, "val")
+    assert not is_fixed_here(run, "val", one, "val", dataset=small_dataset)
+    seen = DATA.model_copy(update={"digest": small_dataset.digest(SEEN_NAMES)})
+    trained_on_it = replace(run, record=run.record.model_copy(update={"data": seen}))
+    assert is_fixed_here(trained_on_it, "val", one, "val", dataset=small_dataset)
 
 
 def test_other_images_are_named(run: Run, small_dataset: Dataset) -> None:
-    figures = compute_figures(run, "test", SCORED, DECISION, dataset=small_dataset)
-    assert (figures.data, figures.data_digest) == ("synthetic", small_dataset.digest())
+    figures = compute_figures(run, "test", SCORED, DECISION, digest=DIGEST, dataset=small_dataset)
+    assert (figures.data, figures.data_digest) == ("synthetic", DIGEST)
     assert figures.synthetic
-    figures = compute_figures(run, "test", SCORED, DECISION)
-    assert (figures.data, figures.data_digest, figures.synthetic) == (DATA.name, DATA.digest, False)
+    figures = compute_figures(run, "test", SCORED, DECISION, digest=DIGEST)
+    assert (figures.data, figures.data_digest, figures.synthetic) == (DATA.name, DIGEST, False)
 
 
 def test_all_of_it_reads_back(run: Run, tmp_path: Path) -> None:
     figures = compute_figures(
-        run, "val", SCORED, DECISION, best_single="fold 2", intervals=True, prevalence=0.02
+        run, "val", SCORED, DECISION, digest=DIGEST, best_single="fold 2", intervals=True, prevalence=0.02
     )
     write_figures(tmp_path, figures)
     assert read_figures(tmp_path, "val") == figures

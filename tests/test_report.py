@@ -110,6 +110,7 @@ def make_decided(folder: Path, split: str, rule: str = "specificity:0.9", run: s
         split,
         scores,
         decision,
+        digest="e" * 64,
         best_single="fold 10",
         intervals=True,
         prevalence=0.07,

@@ -86,7 +86,7 @@ def render_views(images: NDArray[np.uint8], views: Sequence[View], size: int) ->
     flipped = np.array([view.flip for view in views])
     columns[flipped] = columns[flipped, ::-1]
     pictures = np.stack([_disturb(image, view) for image, view in zip(images, views, strict=True)])
-    grey: NDArray[np.float32] = rows @ pictures @ columns.transpose(0, 2, 1)
+    grey = np.asarray(rows @ pictures @ columns.transpose(0, 2, 1), np.float32)
     mean = grey.mean(axis=(1, 2), keepdims=True)
     contrast = np.array([view.contrast for view in views], np.float32)[:, None, None]
     brightness = np.array([view.brightness for view in views], np.float32)[:, None, None]

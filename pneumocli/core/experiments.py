@@ -277,9 +277,8 @@ def _pool_folds(run: Run, train: Split) -> None:
             "by a fold; the run folder is damaged"
         )
     decision = fix_decision(run.record.settings.rule, pooled, OUT_OF_FOLD, data.name)
-    figures = compute_figures(
-        run, OUT_OF_FOLD, {**folds, POOLED_NAME: pooled}, decision, digest=train.digest()
-    )
+    scores = {**folds, POOLED_NAME: pooled}
+    figures = compute_figures(run, OUT_OF_FOLD, scores, decision, digest=train.digest())
     best = choose_best({name: figures.models[name] for name in folds})
     write_scores(run.path, OUT_OF_FOLD, pooled, data.name)
     write_decision(run.path, decision)

@@ -94,6 +94,7 @@ def compute_figures(
         ValueError: as for `compute_metrics`.
     """
     trained_on = run.record.data
+    is_own = dataset is None or run.owns(dataset)
     found = _compute_at(0.5, split, scores, intervals, prevalence)
     if decision is not None:
         at_rule = _compute_at(decision.threshold, split, scores, intervals, prevalence)
@@ -110,9 +111,7 @@ def compute_figures(
         best_single=best_single,
         prevalence=prevalence,
         decision=decision,
-        fixed_here=decision is not None
-        and split == decision.source
-        and (dataset is None or run.owns(dataset)),
+        fixed_here=decision is not None and split == decision.source and is_own,
         **found,
     )
 
