@@ -7,7 +7,7 @@
 `keep` copies a run's settings, scores and figures, not its models, to examples/results/NAME; give it on the
 machine that trained, or say which it was. `table` computes every figure again from the kept scores, refuses
 where one is not what the run says, and prints a Markdown table; `update` writes that table into README.md.
-The published rows are those of examples/results/published.csv.
+The published rows are those of examples/results/published.csv that it marks as shown.
 """
 
 import argparse
@@ -48,7 +48,7 @@ at 0.5. Rule, threshold and temperature were fixed on the scores that a row name
 temperature. ± is the standard deviation over seeds. A dash is what is not known.
 
 † checkpoint or settings were picked, or compared, on these test images. ‡ how they were picked could not be
-checked.
+checked. More published rows: [published.csv](examples/results/published.csv).
 
 {DISCLAIMER}"""
 
@@ -75,8 +75,10 @@ def read_published(path: Path) -> list[dict[str, str]]:
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"{path} cannot be read ({error})") from None
     for row in rows:
-        if row.get("picked") not in PICKED or not row.get("source"):
-            raise RunError(f"{path}: {row.get('model')}: give picked ({', '.join(PICKED)}) and source")
+        if row.get("picked") not in PICKED or not row.get("source") or row.get("shown") not in ("yes", "no"):
+            raise RunError(
+                f"{path}: {row.get('model')}: give picked ({', '.join(PICKED)}), source and shown (yes, no)"
+            )
     return rows
 
 
@@ -99,6 +101,8 @@ def make_table(folder: Path) -> str:
             lines.append((f"{_name_seed(run)}", *shown, _join(_show(values[-2]), _show(values[-1])), source))
         circumstances.append(f"- {recipe}: {describe_circumstances(runs)}")
     for row in read_published(folder / PUBLISHED):
+        if row["shown"] != "yes":
+            continue
         names = ("auc", "accuracy", "", "f1", "sensitivity", "specificity", "")
         model = ", ".join(filter(None, (row["model"], row["input"]))) + PICKED[row["picked"]]
         lines.append((model, *(row.get(name) or "-" for name in names), row["source"]))

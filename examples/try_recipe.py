@@ -41,6 +41,7 @@ class Trial:
     Attributes:
         unlike, disturbed, flipped: held-out images as they are; disturbed; the mean with their mirror images.
         val: the validation images without a copy in train, which resemble those trained on.
+        train: what was trained on, augmented, in the last epoch.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Trial:
     disturbed_sensitivity: float
     flipped: float
     val: float
+    train: float
     seconds: float
 
 
@@ -124,6 +126,7 @@ def try_settings(
         disturbed_sensitivity=disturbed.sensitivity,
         flipped=flipped.roc_auc,
         val=float(roc_auc_score(material.val_labels[material.stopping_rows], y_val)),
+        train=trained.history[-1]["auc"],
         seconds=seconds,
     )
 

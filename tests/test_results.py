@@ -158,9 +158,12 @@ def make_run(
     return path
 
 
+HIDDEN = "Not shown,28 px,0.9,0.8,,0.7,,test,A paper,no"
+
+
 def make_published(folder: Path, *rows: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    header = "model,input,auc,accuracy,f1,sensitivity,specificity,picked,source"
+    header = "model,input,auc,accuracy,f1,sensitivity,specificity,picked,source,shown"
     (folder / "published.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
 
 
@@ -196,7 +199,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("made")
     for seed in range(3):
         keep(make_run(made / "runs", seed), made / "results", f"original-{seed}")
-    make_published(made / "results", "Theirs,28 px,0.9,0.8,,0.7,,test,A paper")
+    make_published(made / "results", "Theirs,28 px,0.9,0.8,,0.7,,test,A paper,yes", HIDDEN)
     return made
 
 
@@ -534,7 +537,13 @@ def test_what_a_killed_keep_left_is_passed_over(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", ["A,28 px,0.9,,,,,,A paper", "A,28 px,0.9,,,,,best,A paper", "A,28 px,0.9,,,,,test,"]
+    "row",
+    [
+        "A,28 px,0.9,,,,,,A paper,yes",
+        "A,28 px,0.9,,,,,best,A paper,yes",
+        "A,28 px,0.9,,,,,test,,yes",
+        "A,28 px,0.9,,,,,test,A paper,",
+    ],
 )
 def test_published_row_without_protocol_or_source_is_refused(row: str, tmp_path: Path) -> None:
     make_published(tmp_path, row)
