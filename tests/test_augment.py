@@ -285,10 +285,10 @@ def test_each_setting_does_what_it_says_and_nothing_else(setting: str) -> None:
 )
 def test_augmentation_without_views_is_refused_in_one_line(changes: dict[str, Any]) -> None:
     with pytest.raises(PneumoError, match="views") as caught:
-        choose_config(**changes)
+        choose_config("original", **changes)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 200
-    assert choose_config(**changes, views=1).views == 1
+    assert choose_config("original", **changes, views=1).views == 1
 
 
 @pytest.mark.parametrize(
@@ -309,4 +309,4 @@ def test_augmentation_without_views_is_refused_in_one_line(changes: dict[str, An
 )
 def test_setting_out_of_its_range_is_named(name: str, value: object) -> None:
     with pytest.raises(PneumoError, match=f"setting {name}:"):
-        choose_config(**{"views": 1, name: value})
+        choose_config("original", **{"views": 1, name: value})

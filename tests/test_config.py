@@ -44,7 +44,16 @@ def test_original_recipe_has_the_published_numbers() -> None:
         "rule": "youden",
         "deterministic": False,
     }
-    assert choose_config() == RECIPES["original"]
+    assert choose_config("original") == RECIPES["original"]
+
+
+def test_default_recipe_lets_no_image_choose_its_epoch_and_never_trains_batchnorm() -> None:
+    config = choose_config()
+    assert config == RECIPES["robust"]
+    assert not config.early_stopping
+    # The 94 last layers are stages 4 and 5; the slow test says where the cut is.
+    assert (config.image_size, config.tune_layers) == (224, 94)
+    assert config.views == 4 and config.crop_area < 1
 
 
 @pytest.mark.parametrize("name", RECIPES)

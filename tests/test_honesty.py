@@ -21,8 +21,10 @@ from pneumocli.core.scores import OUT_OF_FOLD
 
 pytest_plugins = ["trained"]
 
-SETTINGS = ("--weights", "none", "--image-size", "32", "--head-units", "8", "--precision", "float32")
-SETTINGS += ("--head-epochs", "2", "--head-learning-rate", "0.05", "--tune-layers", "6", "--tune-epochs", "1")
+SETTINGS = (
+    *"--recipe original --weights none --image-size 32 --head-units 8 --precision float32".split(),
+    *"--head-epochs 2 --head-learning-rate 0.05 --tune-layers 6 --tune-epochs 1".split(),
+)
 
 Contents = dict[str, bytes]
 

@@ -150,6 +150,7 @@ def test_cut_is_the_last_one_before_the_layers_that_train(
         (40, "conv4_block5_out"),
         (43, "conv4_block5_add"),
         (44, "conv4_block4_out"),
+        (94, "conv3_block4_out"),
         (175, "input_layer"),
     ],
 )

@@ -104,7 +104,7 @@ def make_run(
         kind=kind,  # type: ignore[arg-type]
         created="2026-01-01T00:00:00.000000+00:00",
         folds=FOLDS,
-        settings=choose_config(seed=seed, **changes),
+        settings=choose_config("original", seed=seed, **changes),
         data=data,
         weights=RANDOM_WEIGHTS.record.model_copy(update={"name": "weights.h5", "sha256": "ab" * 32}),
         precision="bfloat16",  # type: ignore[arg-type]
@@ -258,7 +258,7 @@ def test_command_names_backend_and_size() -> None:
 
 
 def make_record_text(pixels: int, backend: str) -> str:
-    settings = choose_config().model_dump(mode="json")
+    settings = choose_config("original").model_dump(mode="json")
     data = {"name": "a.npz", "digest": "0", "identity": "", "synthetic": False, "pixels": pixels}
     data |= {"train_images": 9, "stopping_images": 9}
     record = {"kind": "cv", "created": "", "folds": 3, "settings": settings, "data": data, "preparation": 1}
