@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -38,7 +39,7 @@ from pneumocli.report.terminal import SYNTHETIC_NOTE
 pytest_plugins = ["trained"]
 
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-SMALL = tuple("--recipe original --weights none --image-size 32 --head-units 8 --tune-layers 6".split())
+SMALL = shlex.split("--recipe original --weights none --image-size 32 --head-units 8 --tune-layers 6")
 SHORT = (*SMALL, "--head-epochs", "1", "--tune-epochs", "1", "--precision", "float32")
 
 

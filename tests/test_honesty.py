@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,9 +22,9 @@ from pneumocli.core.scores import OUT_OF_FOLD
 
 pytest_plugins = ["trained"]
 
-SETTINGS = (
-    *"--recipe original --weights none --image-size 32 --head-units 8 --precision float32".split(),
-    *"--head-epochs 2 --head-learning-rate 0.05 --tune-layers 6 --tune-epochs 1".split(),
+SETTINGS = shlex.split(
+    "--recipe original --weights none --image-size 32 --head-units 8 --precision float32 --head-epochs 2 "
+    "--head-learning-rate 0.05 --tune-layers 6 --tune-epochs 1"
 )
 
 Contents = dict[str, bytes]
