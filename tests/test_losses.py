@@ -102,3 +102,27 @@ def test_labels_in_a_row_or_a_column_agree(shape: tuple[int, ...]) -> None:
     logits = np.array([[-1.0], [2.0], [-0.5], [0.3], [1.1]], np.float32)
     expected = float(loss(labels[:, None], logits))
     assert float(loss(labels.reshape(shape), logits)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("logit", [-200.0, -30.0, 0.0, 30.0, 200.0])
+def test_sure_logits_have_a_finite_loss_and_gradient(gamma: float, logit: float) -> None:
+    # Where 1 - p_t rounds to 0, a power of it below 1 has an infinite slope.
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(keras.optimizers.SGD(1.0), build_focal_loss(BALANCED, gamma), jit_compile=False)
+    for label in (0.0, 1.0):
+        loss = model.train_on_batch(np.array([[logit]]), np.array([[label]]))
+        assert np.isfinite(loss)
+        assert all(np.isfinite(weights).all() for weights in model.get_weights())
+
+
+@pytest.mark.parametrize("gamma", [1.0, 2.0, 5.0])
+def test_it_is_the_loss_that_keras_has(gamma: float) -> None:
+    labels = np.tile([[0.0], [1.0]], (len(LOGITS), 1)).astype(np.float32)
+    logits = np.repeat(LOGITS, 2)[:, np.newaxis].astype(np.float32)
+    theirs = keras.losses.BinaryFocalCrossentropy(
+        apply_class_balancing=True, alpha=balance_classes(MOSTLY_SICK), gamma=gamma, from_logits=True
+    )
+    assert float(build_focal_loss(MOSTLY_SICK, gamma)(labels, logits)) == pytest.approx(
+        float(theirs(labels, logits)), rel=1e-4
+    )

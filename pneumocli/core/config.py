@@ -50,9 +50,6 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(
         0.0, ge=0, lt=1, description="phase 2: share of the weights, times the rate, taken off each step"
     )
-    label_smoothing: float = Field(
-        0.0, ge=0, lt=1, description="share of each label spread over both classes"
-    )
     early_stopping: bool = Field(True, description="keep the epoch of the lowest validation loss")
     views: int = Field(
         0, ge=0, description="augmented views of each image, drawn once; 0: the image as it is"

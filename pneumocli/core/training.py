@@ -86,7 +86,7 @@ def train_classifier(
                 lambda epoch: derive_generator(config.seed, "order", fold, phase, epoch),
             ),
             FeatureBatches([val], stopping, material.val_labels[stopping], config.batch_size),
-            loss=build_focal_loss(material.labels[rows], config.focal_gamma, config.label_smoothing),
+            loss=build_focal_loss(material.labels[rows], config.focal_gamma),
             early_stopping=config.early_stopping,
             report=lambda done, total, facts: listen(
                 Progress(f"{title}, {phase}", round(done * len(rows)), total * len(rows), facts=facts)
