@@ -8,34 +8,29 @@ import sys
 from pathlib import Path
 from typing import Any
 
-COLUMNS = (
-    "what was tried", "unlike: AUC", "spec / sens", "disturbed: AUC", "spec / sens", "with mirror: AUC",
-    "val: AUC", "minutes",
-)  # fmt: skip
+COLUMNS = {
+    "unlike": "unlike",
+    "specificity": "unlike_specificity",
+    "sensitivity": "unlike_sensitivity",
+    "disturbed": "disturbed",
+    "its specificity": "disturbed_specificity",
+    "its sensitivity": "disturbed_sensitivity",
+    "mirrored": "flipped",
+    "zoomed": "zoomed",
+    "val": "val",
+    "train": "train",
+}
 
 
 def tabulate_trials(trials: list[dict[str, Any]]) -> str:
-    """Return the table, a row a trial, in their order."""
-    lines = [" | ".join(COLUMNS), "|".join("---" for _ in COLUMNS)]
+    """Return the table, a row a trial, in their order; what a trial did not measure is a dash."""
+    lines = [("what was tried", *COLUMNS, "minutes"), ("---",) * (len(COLUMNS) + 2)]
     for trial in trials:
-        rates = {
-            which: " / ".join(f"{trial[f'{which}_{rate}']:.3f}" for rate in ("specificity", "sensitivity"))
-            for which in ("unlike", "disturbed")
-        }
-        cells = (
-            trial["name"],
-            f"{trial['unlike']:.4f}",
-            rates["unlike"],
-            f"{trial['disturbed']:.4f}",
-            rates["disturbed"],
-            f"{trial['flipped']:.4f}",
-            f"{trial['val']:.4f}",
-            f"{trial['seconds'] / 60:.1f}",
-        )
-        lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines)
+        figures = (f"{trial[key]:.4f}" if key in trial else "-" for key in COLUMNS.values())
+        lines.append((trial["name"], *figures, f"{trial['seconds'] / 60:.1f}"))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 if __name__ == "__main__":
-    lines = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
-    print(tabulate_trials([json.loads(line) for line in lines]))
+    found = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
+    print(tabulate_trials([json.loads(line) for line in found]))
