@@ -16,7 +16,7 @@ from small import RANDOM_WEIGHTS
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.config import choose_config
-from pneumocli.core.runs import DataRecord, RunRecord
+from pneumocli.core.records import DataRecord, RunRecord
 from pneumocli.core.scores import Scores, write_scores
 
 ROOT = Path(__file__).parent.parent
