@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.config import choose_config
+from pneumocli.core.data import join_digests
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME, name_fold
 from pneumocli.core.files import write_json
@@ -142,9 +143,10 @@ def read_kept(folder: Path) -> KeptRun:
         models = {split: list_models(arrays, split) for split in KEPT_SPLITS}
         if (folder / DECISION).exists():
             check_decision(_read_json(folder / DECISION), figures, models[OUT_OF_FOLD])
+        seen = {"train": figures[OUT_OF_FOLD]["data_digest"], "val": figures["val"]["data_digest"]}
+        if join_digests(seen) != config["data"]["digest"]:
+            raise RunError("its out-of-fold and val figures are not of the data it was trained on")
         for split in KEPT_SPLITS:
-            if figures[split]["data_digest"] != config["data"]["digest"]:
-                raise RunError(f"its {split} figures are not of the data it was trained on")
             check_figures(figures[split], models[split], split)
     except RunError as error:
         raise RunError(f"{folder}: {error}") from None

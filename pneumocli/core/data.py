@@ -117,8 +117,7 @@ class Dataset:
     def digest(self, names: Sequence[str] = SPLIT_NAMES) -> str:
         """SHA-256 over the digests of some splits, those that are there: the content, whatever the file."""
         names = [name for name in self.names if name in names or name == WHOLE]
-        parts = (f"{name}:{self.splits[name].digest()}" for name in names)
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        return join_digests({name: self.splits[name].digest() for name in names})
 
 
 def _join(parts: Sequence[Split]) -> Split:
@@ -128,6 +127,12 @@ def _join(parts: Sequence[Split]) -> Split:
         np.concatenate([part.labels for part in parts]),
         np.concatenate(groups) if len(groups) == len(parts) else None,
     )
+
+
+def join_digests(digests: Mapping[str, str]) -> str:
+    """Return the digest of a data set from those of its splits, by name, in the order given."""
+    parts = (f"{name}:{digest}" for name, digest in digests.items())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def load_dataset(path: Path) -> Dataset:
