@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.data import CLASS_NAMES, WHOLE, Dataset, Split, hash_images
+from pneumocli.core.data import CLASS_NAMES, WHOLE, Dataset, hash_images
 from pneumocli.core.errors import DataError
+from pneumocli.core.groups import join_groups, number_groups
 from pneumocli.core.seeding import derive_seed
 
 PARTS = 10  # one is test, one val, eight are train
@@ -28,7 +29,8 @@ def divide_dataset(dataset: Dataset, seed: int) -> Dataset:
             f"{dataset.name} has {counts[0]} normal and {counts[1]} pneumonia images, too few to divide: "
             f"{PARTS} of each are needed; {advice}"
         )
-    units = _find_units(whole)
+    copies = number_groups(hash_images(whole.images))
+    units = copies if whole.groups is None else join_groups(whole.groups, copies)
     parts: list[NDArray[np.int64]] = []
     if len(np.unique(units)) >= PARTS:
         splitter = StratifiedGroupKFold(PARTS, shuffle=True, random_state=derive_seed(seed, "division"))
@@ -43,18 +45,3 @@ def divide_dataset(dataset: Dataset, seed: int) -> Dataset:
     train = np.setdiff1d(np.arange(len(whole)), np.concatenate([val, test]))
     splits = {"train": whole.take(train), "val": whole.take(val), "test": whole.take(test)}
     return Dataset(dataset.name, splits, dataset.synthetic)
-
-
-def _find_units(images: Split) -> NDArray[np.int64]:
-    """Number what must stay together: images of one group, and byte-equal ones; shape (N,)."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    copies = np.unique(hash_images(images.images), return_inverse=True)[1]
-    if images.groups is None:
-        return copies
-    # Groups and distinct images are nodes, each image an edge between its two.
-    groups = np.unique(images.groups, return_inverse=True)[1]
-    nodes = int(groups.max() + copies.max()) + 2
-    edges = coo_array((np.ones(len(groups)), (groups, groups.max() + 1 + copies)), shape=(nodes, nodes))
-    return connected_components(edges, directed=False)[1][groups].astype(np.int64)
