@@ -7,8 +7,9 @@ Images held out at random are nearly always called right, so they cannot tell go
 ones. Here at least a third of each class is held out, what is least like the rest: clusters of 4 x 4
 averages of the pixels, those farthest from their class's mean first. That is a shift within each class, as
 there is between the validation and the test images. The held-out images are scored as they are, and
-disturbed: cropped, turned, with other brightness and contrast, and with noise. One model a trial, one line
-of JSON.
+disturbed: cropped, turned, with other brightness and contrast, and with noise; and made foreign in ways that
+no setting trains on: smaller in the frame, with another gamma, lit unevenly, blurred. One model a trial, one
+line of JSON.
 """
 
 import argparse
@@ -35,13 +36,18 @@ DISTURBANCE: dict[str, Any] = {
 }  # fmt: skip
 
 
+# Of `make_foreign`: what no view is drawn with.
+SMALLEST, GAMMA, RAMP, BLUR = 0.7, 2.0, 0.25, 0.8
+
+
 @dataclass(frozen=True)
 class Trial:
     """How settings did; AUCs of one model, and at 0.5 the shares of normal and pneumonia called right.
 
     Attributes:
-        unlike, disturbed, flipped: held-out images as they are; disturbed; the mean with their mirror images;
-            `zoomed`: their middle 70 %.
+        unlike, disturbed, foreign: held-out images as they are; disturbed, as views are but for their
+            strength; made foreign.
+        flipped, zoomed: the mean with their mirror images; their middle 70 %.
         val: the validation images without a copy in train, which resemble those trained on.
         train: what was trained on, augmented, in the last epoch.
     """
@@ -54,6 +60,9 @@ class Trial:
     disturbed: float
     disturbed_specificity: float
     disturbed_sensitivity: float
+    foreign: float
+    foreign_specificity: float
+    foreign_sensitivity: float
     flipped: float
     zoomed: float
     val: float
@@ -81,6 +90,29 @@ def hold_out_unlike(split: Split) -> NDArray[np.int64]:
             taken += rows[clusters.labels_ == cluster].tolist()
         held_out += taken
     return np.sort(np.array(held_out))
+
+
+def make_foreign(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return images uint8 (N, P, P) as another hospital might have made them, drawn from seed 0.
+
+    Each is shrunk to 70 to 100 % of its frame, the border being the edge gone on, given a gamma of 1/2 to 2,
+    light that rises or falls by up to 25 % of white along a random direction, and a blur of up to 0.8 pixels.
+    """
+    from scipy.ndimage import affine_transform, gaussian_filter
+
+    rng = np.random.default_rng(0)
+    middle = (images.shape[1] - 1) / 2
+    down, across = np.mgrid[-1 : 1 : images.shape[1] * 1j, -1 : 1 : images.shape[1] * 1j]
+    made = []
+    for image in images:
+        scale, turn = 1 / rng.uniform(SMALLEST, 1), rng.uniform(0, 2 * np.pi)
+        shrunk = affine_transform(
+            image / 255, np.eye(2) * scale, middle * (1 - scale), order=1, mode="nearest"
+        )
+        lit = shrunk ** GAMMA ** rng.uniform(-1, 1)
+        lit = lit + rng.uniform(0, RAMP) / 2 * (down * np.sin(turn) + across * np.cos(turn))
+        made.append(gaussian_filter(lit, rng.uniform(0, BLUR), mode="nearest"))
+    return np.rint(255 * np.clip(made, 0, 1)).astype(np.uint8)
 
 
 def try_settings(
@@ -125,6 +157,7 @@ def try_settings(
     images = dataset.train.images[held_out]
     plain = score(images, views=1)
     unlike, disturbed = judge(plain), judge(score(images, **DISTURBANCE))
+    foreign = judge(score(make_foreign(images), views=1))
     flipped = judge((plain + score(np.ascontiguousarray(images[:, :, ::-1]), views=1)) / 2)
     y_val = score_features(parts, material.val.maps, material.stopping_rows)
     return Trial(
@@ -136,6 +169,9 @@ def try_settings(
         disturbed=disturbed.roc_auc,
         disturbed_specificity=disturbed.specificity,
         disturbed_sensitivity=disturbed.sensitivity,
+        foreign=foreign.roc_auc,
+        foreign_specificity=foreign.specificity,
+        foreign_sensitivity=foreign.sensitivity,
         flipped=flipped.roc_auc,
         zoomed=judge(zoom(images, 0.7)).roc_auc,
         val=float(roc_auc_score(material.val_labels[material.stopping_rows], y_val)),
