@@ -31,6 +31,7 @@ from pneumocli.core.data import Dataset
 from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.figures import read_figures
+from pneumocli.core.hashes import record_hash
 from pneumocli.core.runs import CONFIG, DECISION, ENSEMBLE, EXTERNAL, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
@@ -971,7 +972,14 @@ def test_model_of_another_preparation(train_copy: Run, xrays: list[Path]) -> Non
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in (entries | {CARD: other.model_dump_json().encode()}).items():
             archive.writestr(name, content)
-    assert "preparation" in fail("predict", xrays[0])
+    line = fail("predict", xrays[0])
+    assert str(path) in line
+    assert "not the file that its run wrote" in line
+    record_hash(path)
+    assert "preparation 2" in fail("predict", xrays[0])
+    forced = succeed("predict", xrays[0], "--force", "--quiet")
+    assert "warning: " in forced.stderr
+    assert "preparation 2" in forced.stderr
 
 
 def test_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

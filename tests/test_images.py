@@ -1,6 +1,8 @@
 """Image files to pixels: the data set's own steps, every kind of file, and what cannot be read."""
 
 import io
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pneumocli.core import images, opening
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import ImageError
 from pneumocli.core.images import (
@@ -19,6 +22,7 @@ from pneumocli.core.images import (
     read_image,
     read_images,
 )
+from pneumocli.core.limits import MAX_PIXELS
 
 Grey = NDArray[np.uint8]
 
@@ -283,8 +287,12 @@ def test_greys_that_are_no_numbers(tmp_path: Path) -> None:
 
 def test_image_too_large_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(Image.fromarray(draw_levels(100, 100)), tmp_path / "xray.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    refuse(path)
+    monkeypatch.setenv(MAX_PIXELS, "9999")
+    line = refuse(path)
+    assert "100 x 100 pixels" in line
+    assert MAX_PIXELS in line
+    monkeypatch.setenv(MAX_PIXELS, "10000")
+    assert read_image(path, 28).shape == (28, 28)
 
 
 def test_preparation_is_told_in_words() -> None:
@@ -330,3 +338,43 @@ def test_reading_stays_a_little_ahead(tmp_path: Path) -> None:
     reading = read_images(name(), 28)
     next(reading)
     assert len(asked) == READ_AHEAD
+
+
+@pytest.mark.parametrize("kind", ["L", "RGB", "RGBA", "LA", "I;16", "I;16B", "I", "P", "PA"])
+def test_strips_are_the_whole_image(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = draw_levels(60, 90)
+    if kind.startswith("I"):
+        number = {"I": "<i4", "I;16": "<u2", "I;16B": ">u2"}[kind]
+        image = Image.fromarray((levels.astype(int) * 255).astype(number))
+    else:
+        colours = [Image.fromarray(draw_levels(60, 90, seed)) for seed in range(4)]
+        image = Image.merge("RGBA", colours).convert({"P": "RGB", "PA": "LA"}.get(kind, kind)).convert(kind)
+    assert image.mode == kind
+    whole = np.asarray(opening.to_grey(image))
+    monkeypatch.setattr(opening, "STRIP", 7 * 90)
+    np.testing.assert_array_equal(np.asarray(opening.to_grey(image)), whole)
+    assert len(np.unique(whole)) > 20
+
+
+def test_many_threads_read_large_images_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "LARGE", 100)
+    paths = [save(Image.fromarray(draw_levels(30, 40, seed)), tmp_path / f"{seed}.png") for seed in range(20)]
+    together, most, lock = 0, 0, threading.Lock()
+    whole = opening.to_grey
+
+    def watch(image: Image.Image) -> Image.Image:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        time.sleep(0.002)
+        with lock:
+            together -= 1
+        return whole(image)
+
+    monkeypatch.setattr(images, "to_grey", watch)
+    monkeypatch.setattr(images, "count_cores", lambda: 4)
+    assert all(not isinstance(image, ImageError) for _, image in read_images(paths, 28))
+    assert most == 1

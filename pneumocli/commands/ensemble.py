@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
+from pneumocli.commands.options import Data, Force, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
 
 
 def ensemble(
@@ -17,6 +17,7 @@ def ensemble(
     data: Data = None,
     size: ScoredSize = None,
     runs: Runs = Path("runs"),
+    force: Force = False,
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
 ) -> None:
@@ -38,8 +39,8 @@ def ensemble(
         load_backend()
         from pneumocli.core.evaluation import build_ensemble, evaluate_run
 
-        model, path = build_ensemble(found)
+        model, path = build_ensemble(found, force=force, notify=say)
         say(f"model: {path} ({path.stat().st_size / 1e6:.0f} MB)", quiet)
-        dataset, chosen = gather_split_data(found, data, size, split, listen, quiet)
-        evaluation = evaluate_run(found, dataset, chosen, model=model, listen=listen)
+        dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)
+        evaluation = evaluate_run(found, dataset, chosen, model=model, force=force, listen=listen)
     show_figures(evaluation.figures, output_format)

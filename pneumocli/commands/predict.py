@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pneumocli.commands.options import Format, OutputFormat, Quiet, Runs
+from pneumocli.commands.options import Force, Format, OutputFormat, Quiet, Runs
 
 SOME_FAILED = 4
 
@@ -19,6 +19,7 @@ def predict(
         typer.Option(help="A run, or a .keras file of pneumocli.", show_default="the newest complete run"),
     ] = None,
     runs: Runs = Path("runs"),
+    force: Force = False,
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
 ) -> None:
@@ -41,11 +42,13 @@ def predict(
         from pneumocli.core.images import describe_preparation, find_images
         from pneumocli.core.prediction import Prediction, predict_files
 
-        network, card = load_predictor(found)
+        network, card = load_predictor(found, force=force, notify=say)
         say(f"model: {card.name}", quiet)
         preparation = describe_preparation(card.pixels)
         say(f"images: {preparation}", quiet)
-        answers = list(predict_files(network, card, find_images(images), listen=listen))
+        answers = list(
+            predict_files(network, card, find_images(images), force=force, listen=listen, notify=say)
+        )
     rows = [answer.to_dict() for answer in answers if isinstance(answer, Prediction)]
     failures = [answer.to_dict() for answer in answers if not isinstance(answer, Prediction)]
     for failure in failures:

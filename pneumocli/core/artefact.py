@@ -3,6 +3,8 @@
 A `.keras` file is a zip archive; the card is one more entry, `pneumocli.json`, which Keras passes over.
 """
 
+import io
+import math
 import zipfile
 from pathlib import Path
 from typing import Literal
@@ -11,31 +13,42 @@ import keras
 from pydantic import BaseModel, ConfigDict, Field
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.archive import check_entries
+from pneumocli.core.blueprint import check_blueprint
 from pneumocli.core.calibration import apply_temperature
-from pneumocli.core.data import CLASS_NAMES
 from pneumocli.core.decision import Decision, Source
-from pneumocli.core.errors import RunError
+from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.files import replacing
+from pneumocli.core.hashes import check_hash
+from pneumocli.core.inference import BATCH_SIZE
+from pneumocli.core.limits import LARGEST_PIXELS, fault_bytes
+from pneumocli.core.progress import Notice, keep_quiet
+from pneumocli.core.reading import LARGEST_JSON, open_file, parse_json
 from pneumocli.core.records import DataRecord, WeightsRecord
+from pneumocli.core.weights import check_weights
 
 CARD = "pneumocli.json"
+PLAN, WEIGHTS = "config.json", "model.weights.h5"  # Keras's own
+ENTRIES = (CARD, PLAN, WEIGHTS, "metadata.json")
 
 
 class ModelCard(BaseModel):
     """What must be known to use a model and to say where it comes from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal[1] = 1
     name: str = Field(description="of the run, and of the fold if it is one fold's model")
-    members: int = Field(ge=1, description="models whose probabilities are averaged; 1 for a single model")
-    pixels: int = Field(ge=1, description="side of the uint8 grey images that go in")
+    members: int = Field(
+        ge=1, le=1000, description="models whose probabilities are averaged; 1 for a single model"
+    )
+    pixels: int = Field(ge=1, le=LARGEST_PIXELS, description="side of the uint8 grey images that go in")
     preparation: int = Field(description="version of the way image files become pixels")
     threshold: float = Field(0.5, ge=0, le=1, description="called pneumonia from this uncalibrated score on")
     rule: str | None = Field(None, description="that chose the threshold; none for a fold of its own")
     temperature: float = Field(1.0, gt=0, description="calibrates the score; 1 leaves it as it is")
     source: Source | None = Field(None, description="the scores that threshold and temperature come from")
-    classes: tuple[str, ...] = CLASS_NAMES
+    classes: tuple[Literal["normal"], Literal["pneumonia"]] = ("normal", "pneumonia")
     data: DataRecord
     weights: WeightsRecord
     created: str
@@ -67,26 +80,85 @@ def read_card(path: Path) -> ModelCard:
         RunError: the file is missing, damaged, or was not written by pneumocli.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return ModelCard.model_validate_json(archive.read(CARD))
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            check_entries(archive, ENTRIES)
+            return ModelCard.model_validate(parse_json(_read_entry(archive, CARD)))
     except FileNotFoundError:
         raise RunError(f"{path} does not exist; name a run folder or a .keras file of pneumocli") from None
+    except PneumoError:
+        raise
     except Exception as error:  # zipfile promises no list of what a damaged file can raise
         raise RunError(
-            f"{path} is not a model that pneumocli wrote, or it is damaged ({type(error).__name__}); "
+            f"{path} is not a model that pneumocli wrote, or it is damaged ({_name_reason(error)}); "
             "name a run folder or a .keras file of pneumocli"
         ) from None
 
 
-def load_model(path: Path) -> tuple[keras.Model, ModelCard]:
+def load_model(
+    path: Path, *, force: bool = False, notify: Notice = keep_quiet
+) -> tuple[keras.Model, ModelCard]:
     """Load a model file and its card; nothing in the file is run as code.
 
+    What it declares is checked first: its plan names only the layers that pneumocli writes, and its
+    weights and what they compute take no more memory than `limits.most_bytes`.
+
+    Args:
+        force: load a file that is not the one its run wrote; see `hashes.check_hash`.
+
     Raises:
-        RunError: as for `read_card`, or the model in it cannot be rebuilt.
+        RunError: as for `read_card`, the file is not the one that its run wrote, or the model in it cannot
+            be rebuilt or is not what its card says.
     """
     card = read_card(path)
+    check_hash(path, force=force, notify=notify)
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True), card
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            check_blueprint(parse_json(_read_entry(archive, PLAN)))
+            check_weights(io.BytesIO(archive.read(WEIGHTS)))
+        model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        _check_model(model, card)
+        return model, card
+    except PneumoError:
+        raise
     except Exception as error:  # nor does Keras
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise RunError(f"{path} cannot be loaded ({reason}); train it anew or name another model") from None
+
+
+def _read_entry(archive: zipfile.ZipFile, name: str) -> bytes:
+    if archive.getinfo(name).file_size > LARGEST_JSON:
+        raise ValueError(f"its {name} is larger than {LARGEST_JSON / 1e6:g} MB")
+    return archive.read(name)
+
+
+def _name_reason(error: Exception) -> str:
+    return str(error) if type(error) is ValueError else type(error).__name__
+
+
+def _check_model(model: keras.Model, card: ModelCard) -> None:
+    """Raise ValueError where the model is not what its card says, or computes more than memory may take."""
+    if not isinstance(model, keras.Model) or len(model.inputs) != 1:
+        raise ValueError("it is not a network of one input")
+    image = model.inputs[0]
+    if image.shape != (None, card.pixels, card.pixels, 1) or image.dtype != "uint8":
+        raise ValueError(f"it takes {image.dtype} {image.shape}, its card tells of {card.pixels} px")
+    output = model.output
+    if isinstance(output, dict):
+        is_right = {name: part.shape for name, part in output.items()} == {
+            "probability": (None, 1),
+            "member_logits": (None, card.members),
+        }
+    else:
+        is_right = card.members == 1 and getattr(output, "shape", None) == (None, 1)
+    if not is_right:
+        raise ValueError(f"it does not give what its card tells of: {card.members} members")
+    largest = max(_count_outputs(layer) for layer in model._flatten_layers(include_self=False))
+    fault = fault_bytes(largest * BATCH_SIZE * 4)
+    if fault:
+        raise ValueError(f"a layer of it {fault}")
+
+
+def _count_outputs(layer: keras.layers.Layer) -> int:
+    """Return how many numbers a layer gives for one image."""
+    outputs = keras.tree.flatten(layer.output)
+    return sum(math.prod(side or 1 for side in output.shape) for output in outputs)

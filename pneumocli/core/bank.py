@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.files import write_json
+from pneumocli.core.reading import read_json
 
 CHUNK = 1 << 24  # bytes a step of the checksum
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a partial file belongs to nobody
@@ -178,8 +179,10 @@ def list_banks(cache: Cache) -> list[BankEntry]:
     entries = []
     for note in cache.directory.glob("*.json"):
         try:
-            facts = json.loads(note.read_text(encoding="utf-8"))
-            entries.append(BankEntry(note.stem, int(facts["bytes"]), note.stat().st_mtime, facts["key"]))
+            facts = read_json(note)
+            entries.append(
+                BankEntry(note.stem, int(facts["bytes"]), note.stat().st_mtime, dict(facts["key"]))
+            )
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return entries

@@ -19,6 +19,7 @@ from pneumocli.core.figures import POOLED_NAME, choose_best, compute_figures, na
 from pneumocli.core.files import write_json
 from pneumocli.core.groups import find_originals, group_images
 from pneumocli.core.hardware import choose_jobs
+from pneumocli.core.hashes import record_hash
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.model import BackboneBuilder, build_resnet50
@@ -247,6 +248,7 @@ def _write_model(
         created=stamp_time(),
     )
     save_model(trained.join(), folder / MODEL, card if decision is None else card.decide(decision))
+    record_hash(folder / MODEL)
 
 
 def _write_figures(

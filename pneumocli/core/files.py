@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pneumocli.core.reading import open_file
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -36,5 +38,5 @@ def write_json(path: Path, content: Any) -> None:
 
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

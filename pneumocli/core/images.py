@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from pneumocli.core.errors import ImageError
+from pneumocli.core.errors import ImageError, PneumoError
 from pneumocli.core.hardware import count_cores
+from pneumocli.core.opening import open_bounded, to_grey, turn_upright
+from pneumocli.core.reading import open_file
 
 # Kept in a run's record; to be raised whenever these steps give other pixels than before.
 PREPARATION_VERSION = 1
@@ -52,7 +54,9 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     """
     found: list[Path] = []
     for path in paths:
-        inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        inside = sorted(
+            file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.is_dir()
+        )
         found.extend(inside or [path])
     return found
 
@@ -68,11 +72,12 @@ def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:
     """
     try:
         # Opened here: from a path Pillow maps some TIFF files into memory and turns them wrongly.
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
-            image.load()
+        with open_file(path) as file, open_bounded(file, FORMATS) as image:
             return prepare_image(image, pixels)
     except ImageError as error:
         raise ImageError(f"{path} {error}") from None
+    except PneumoError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"{path} does not exist") from None
     except IsADirectoryError:
@@ -112,7 +117,7 @@ def _try_image(path: Path, pixels: int) -> NDArray[np.uint8] | ImageError:
 
 def prepare_image(image: Image.Image, pixels: int) -> NDArray[np.uint8]:
     """Return the image as uint8 (pixels, pixels); one of exactly that size is taken as it is."""
-    grey = _to_grey(ImageOps.exif_transpose(image))
+    grey = to_grey(turn_upright(image))
     if grey.size == (pixels, pixels):
         return np.asarray(grey)
     side = min(grey.size)
@@ -120,21 +125,6 @@ def prepare_image(image: Image.Image, pixels: int) -> NDArray[np.uint8]:
     square = grey.crop((left, top, left + side, top + side))
     shrunk = square.resize((pixels, pixels), Image.Resampling.BILINEAR)
     return np.asarray(_pass_jpeg(shrunk) if pixels == MEASURED_PIXELS else shrunk)
-
-
-def _to_grey(image: Image.Image) -> Image.Image:
-    """8-bit grey; 16-bit greys are scaled to their full range, transparency lies over black."""
-    if image.mode == "F":
-        raise ImageError("holds floating-point grey levels, whose range is not known; save it as 8 or 16 bit")
-    if image.mode.startswith("I"):
-        levels = np.asarray(image, dtype=np.float64)
-        if levels.max(initial=0) > 255:
-            levels = levels / 257  # 65535 / 255
-        return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        shown = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", shown.size, (0, 0, 0, 255)), shown)
-    return image.convert("L")
 
 
 def _pass_jpeg(image: Image.Image) -> Image.Image:

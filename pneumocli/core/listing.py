@@ -11,6 +11,7 @@ from pneumocli.core.data import CLASS_NAMES, SPLIT_NAMES
 from pneumocli.core.errors import DataError
 from pneumocli.core.images import SUFFIXES
 from pneumocli.core.progress import Notice, keep_quiet
+from pneumocli.core.reading import open_text
 
 LABELS = {name: label for label, name in enumerate(CLASS_NAMES)} | {"0": 0, "1": 1}
 COLUMNS = ("path", "label", "split", "group")
@@ -153,7 +154,7 @@ def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line number and the fields of each row; empty lines are passed over."""
     line = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path) as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
             header: list[str] | None = None
             for fields in reader:

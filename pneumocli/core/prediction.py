@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard
 from pneumocli.core.calibration import apply_temperature
-from pneumocli.core.errors import ImageError, RunError
-from pneumocli.core.images import PREPARATION_VERSION, read_images
+from pneumocli.core.errors import ImageError
+from pneumocli.core.images import read_images
 from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_logits
 from pneumocli.core.metrics import average_scores, call_labels
-from pneumocli.core.progress import Listener, Progress, ignore
+from pneumocli.core.preparation import check_preparation
+from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
 
 
 @dataclass(frozen=True)
@@ -52,21 +53,27 @@ class Failure:
 
 
 def predict_files(
-    model: keras.Model, card: ModelCard, paths: Sequence[Path], *, listen: Listener = ignore
+    model: keras.Model,
+    card: ModelCard,
+    paths: Sequence[Path],
+    *,
+    force: bool = False,
+    listen: Listener = ignore,
+    notify: Notice = keep_quiet,
 ) -> Iterator[Prediction | Failure]:
     """Answer for each image file, in the order given; one that cannot be read stops none of the others.
 
     Files are read and shrunk by other threads while the network works, a few batches ahead of it,
     so that memory does not grow with their number.
 
+    Args:
+        force: answer also where the model was trained with another way of reading images; `notify` is
+            told so.
+
     Raises:
         RunError: the model was trained with another way of reading images.
     """
-    if card.preparation != PREPARATION_VERSION:
-        raise RunError(
-            f"{card.name} was trained with preparation {card.preparation} of image files, this version of "
-            f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"
-        )
+    check_preparation(card.name, card.preparation, force=force, notify=notify)
     network = ready(take_logits(model))
     size = max(FEWEST, min(BATCH_SIZE, len(paths)))
     done = 0

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.examination import Examination
+from pneumocli.core.wording import show_plain
 
 SOURCES = {"out_of_fold": "out-of-fold images", "val": "validation images without a copy in train"}
 
@@ -17,7 +18,11 @@ SOURCES = {"out_of_fold": "out-of-fold images", "val": "validation images withou
 def start_table(title: str, columns: Sequence[str]) -> Table:
     """Return an empty table; the first column takes what users named, the others numbers and words."""
     table = Table(
-        title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False
+        title=Text(show_plain(title)),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
     )
     for position, column in enumerate(columns):
         # Numbers and words stay whole; what a user named breaks into lines rather than being cut.
@@ -28,7 +33,7 @@ def start_table(title: str, columns: Sequence[str]) -> Table:
 
 def write_caption(line: str) -> Text:
     """Return the words below a table, of which nothing is taken for markup."""
-    return Text(line, style="table.caption")
+    return Text(show_plain(line), style="table.caption")
 
 
 def tabulate_audit(audit: Audit) -> list[Table]:
@@ -56,14 +61,14 @@ def tabulate_examination(found: Examination) -> list[Table]:
     main.add_section()
     main.add_row("processor", Text(f"{found.processor}, {found.cores} cores"))
     main.add_row("native bfloat16", "yes" if found.native_bfloat16 else "no")
-    main.add_row("data", Text(found.data or "none yet: pneumocli fetch"))
-    main.add_row("weights", Text(found.weights or "none yet: pneumocli fetch"))
+    main.add_row("data", Text(show_plain(found.data or "none yet: pneumocli fetch")))
+    main.add_row("weights", Text(show_plain(found.weights or "none yet: pneumocli fetch")))
     main.add_row("cache", Text(f"{found.cache} ({found.free_bytes / 1e9:.0f} GB free)"))
     total = sum(bank.bytes for bank in found.features)
     kept = start_table(f"kept features: {total / 1e9:.2f} GB", ["content", "GB", "last used"])
     for bank in found.features:
         used = datetime.fromtimestamp(bank.used).strftime("%Y-%m-%d %H:%M")
-        kept.add_row(Text(bank.content), f"{bank.bytes / 1e9:.2f}", used)
+        kept.add_row(Text(show_plain(bank.content)), f"{bank.bytes / 1e9:.2f}", used)
     return [main, kept]
 
 
@@ -86,7 +91,7 @@ def tabulate_predictions(
     table = start_table(f"{mark}Probability of pneumonia by {model}", ["image", "probability", "label"])
     for row in rows:
         # As text: a path may hold what Rich takes for markup.
-        table.add_row(Text(str(row["path"])), f"{row['probability']:.4f}", str(row["label"]))
+        table.add_row(Text(show_plain(str(row["path"]))), f"{row['probability']:.4f}", str(row["label"]))
     reason = "no rule was fixed for this model"
     if rule is not None and source is not None:
         reason = f"rule {rule}, fixed on {SOURCES[source]}"

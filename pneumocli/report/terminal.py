@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.wording import show_plain
 
 SYNTHETIC_NOTE = "synthetic data: drawn images; these figures say nothing about real X-rays"
 
@@ -22,9 +23,9 @@ def open_stderr() -> Console:
 
 
 def say(line: str, quiet: bool = False) -> None:
-    """Write a line of talk on stderr, as it is: paths may hold what Rich takes for markup."""
+    """Write a line of talk on stderr: a name in it may hold what Rich takes for markup, or escapes."""
     if not quiet:
-        open_stderr().print(line, markup=False, emoji=False)
+        open_stderr().print(show_plain(line), markup=False, emoji=False)
 
 
 def warn_use(synthetic: bool = False) -> None:
