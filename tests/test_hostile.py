@@ -138,7 +138,7 @@ def test_compression_whose_memory_the_file_sets(data_file: Path, tmp_path: Path)
 
 def predict_one(model: Path, *paths: Path, code: int = 1) -> list[str]:
     result = run("predict", "--model", model, "--quiet", "--", *paths)
-    assert isinstance(result.exception, SystemExit), result.exception
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code == code, result.output
     lines = result.stderr.splitlines()
     assert all(line.isprintable() for line in lines)
@@ -174,7 +174,8 @@ def make_socket(path: Path) -> None:
     place = os.getcwd()
     os.chdir(path.parent)  # a socket's path is short
     try:
-        socket.socket(socket.AF_UNIX).bind(path.name)
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
     finally:
         os.chdir(place)
 
@@ -226,8 +227,10 @@ def test_no_part_of_a_run_but(
         odd(kept)
         for command in (("predict", xray, "--model", train_copy.path), ("evaluate", train_copy.path)):
             result = run(*command, "--quiet")
-            if name == DECISION and command[0] == "predict":
+            if name == DECISION and command[0] == "predict" and result.exit_code == 0:
                 continue  # the model's card has it
+            if name == HASHES and not os.path.exists(kept):
+                continue  # as in runs of earlier versions
             assert result.exit_code == 1, (name, command, result.output)
             (line,) = result.stderr.splitlines()
             assert line.startswith("error: ")
@@ -512,8 +515,10 @@ RECORDS: dict[str, bytes] = {
 @pytest.mark.parametrize("content", RECORDS.values(), ids=RECORDS.keys())
 def test_json_in_a_run_folder(content: bytes, train_copy: Run, xray: Path) -> None:
     for name in (DECISION, CONFIG, HASHES):
+        whole = (train_copy.path / name).read_bytes()
         (train_copy.path / name).write_bytes(content)
         assert name in refuse("evaluate", train_copy.path)
+        (train_copy.path / name).write_bytes(whole)
 
 
 def test_places_in_a_record_are_not_followed(train_copy: Run, xray: Path, tmp_path: Path) -> None:
@@ -547,6 +552,7 @@ def test_model_that_is_not_the_one_of_the_run(cv_copy: Run, data_file: Path, xra
         forced = run(*command, "--force", "--quiet")
         assert forced.exit_code == 0, forced.output
         assert f"warning: {second} is not the file that its run wrote" in forced.stderr
+        (cv_copy.path / ENSEMBLE).unlink(missing_ok=True)
     assert run("predict", xray, "--model", cv_copy.fold_path(1)).exit_code == 0
 
 

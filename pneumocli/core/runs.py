@@ -232,7 +232,7 @@ def find_predictor(runs_dir: Path, named: Path | None = None) -> Run | Path:
         if not named.is_file():
             raise RunError(f"{named} does not exist; name a run folder or a .keras file of pneumocli")
         return named
-    if named is not None and (named / MODEL).is_file() and not (named / CONFIG).is_file():
+    if named is not None and (named / MODEL).is_file() and not os.path.lexists(named / CONFIG):
         return named / MODEL
     return find_run(runs_dir, named)
 
