@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: demo test all-tests check lint types wheel real clean
+.PHONY: demo test all-tests soak check lint types wheel real clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ check: lint types all-tests wheel real
 
 all-tests: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# Mutated files by the thousand for everything that reads one; many minutes.
+soak: $(VENV)/installed
+	$(BIN)/python -m pytest -m soak
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
