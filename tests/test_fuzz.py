@@ -7,6 +7,7 @@ entry of PARSERS.
 import importlib.util
 import io
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import h5py
 import keras
+import mutations
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -263,10 +265,14 @@ def test_many_mutated_files(parser: Parser, train_run: Run, place: Path) -> None
     feed(parser, train_run, place, MANY)
 
 
-def test_guard_notices_what_it_is_for(place: Path) -> None:
+def test_guard_notices_what_it_is_for(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = place / "file"
     path.write_bytes(b"")
-    with pytest.raises(AssertionError, match="GB"):
-        parse_watched(lambda _: np.ones(1_200_000_000, np.uint8), path)
     with pytest.raises(ZeroDivisionError):
         parse_watched(lambda _: 1 / 0, path)
+    monkeypatch.setattr(mutations, "BYTES", 50_000_000)
+    with pytest.raises(AssertionError, match="0.1"):
+        parse_watched(lambda _: np.ones(100_000_000, np.uint8), path)
+    monkeypatch.setattr(mutations, "WAITING", 0.1)
+    with pytest.raises(mutations.TooLongError):
+        parse_watched(lambda _: time.sleep(60), path)
