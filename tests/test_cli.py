@@ -31,7 +31,7 @@ from pneumocli.core.data import Dataset
 from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.figures import read_figures
-from pneumocli.core.hashes import record_hash
+from pneumocli.core.hashes import HASHES, record_hash
 from pneumocli.core.runs import CONFIG, DECISION, ENSEMBLE, EXTERNAL, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
@@ -332,6 +332,7 @@ def test_train_on_drawn_images_is_marked(tmp_path: Path) -> None:
         CONFIG,
         "history.json",
         MODEL,
+        HASHES,
         DECISION,
         "scores_val.npz",
         "scores_stopping.npz",

@@ -271,7 +271,7 @@ def test_guard_notices_what_it_is_for(place: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ZeroDivisionError):
         parse_watched(lambda _: 1 / 0, path)
     monkeypatch.setattr(mutations, "BYTES", 50_000_000)
-    with pytest.raises(AssertionError, match="0.1"):
+    with pytest.raises(AssertionError, match=r"0\.1"):
         parse_watched(lambda _: np.ones(100_000_000, np.uint8), path)
     monkeypatch.setattr(mutations, "WAITING", 0.1)
     with pytest.raises(mutations.TooLongError):
