@@ -588,15 +588,17 @@ def test_hashes_of_several_files_stand_together(tmp_path: Path) -> None:
     assert sorted(kept.files) == ["a", "b"]
 
 
-def test_figures_of_other_test_images_are_replaced_by_force_alone(
+def test_figures_of_other_images_of_a_name_are_replaced_by_force_alone(
     train_copy: Run, data_arrays: dict[str, Any], tmp_path: Path
 ) -> None:
-    path = tmp_path / "changed.npz"
-    np.savez(path, **data_arrays)
+    path = tmp_path / "hospital.npz"
+    kept = train_copy.path / "external" / path.name / "metrics_test.json"
+    changed = {**data_arrays, "train_images": 255 - data_arrays["train_images"]}
+    np.savez(path, **changed)
     assert run("evaluate", train_copy.path, "--data", path).exit_code == 0
-    np.savez(path, **{**data_arrays, "test_images": 255 - data_arrays["test_images"]})
-    before = (train_copy.path / "metrics_test.json").read_bytes()
+    before = kept.read_bytes()
+    np.savez(path, **{**changed, "test_images": 255 - data_arrays["test_images"]})
     assert "--force" in refuse("evaluate", train_copy.path, "--data", path)
-    assert (train_copy.path / "metrics_test.json").read_bytes() == before
+    assert kept.read_bytes() == before
     assert run("evaluate", train_copy.path, "--data", path, "--force").exit_code == 0
-    assert (train_copy.path / "metrics_test.json").read_bytes() != before
+    assert kept.read_bytes() != before

@@ -93,7 +93,7 @@ def evaluate_run(
     scored_split = dataset.pick(split)
     images, labels, digest = scored_split.images, scored_split.labels, scored_split.digest()
     place = run.results_path(dataset)
-    if not force:
+    if place != run.path and not force:
         _check_name(place, split, digest)
     model = load_run_model(run, force=force, notify=notify) if model is None else model
     members = compute_member_scores(model, images, stage=f"scores on {split}", listen=listen)
@@ -138,7 +138,7 @@ def _check_name(place: Path, split: str, digest: str) -> None:
     is_there = (place / f"metrics_{split}.json").is_file()
     if is_there and read_figures(place, split).data_digest != digest:
         raise RunError(
-            f"{place} holds figures of other {split} images of that name; give the data another name, or "
+            f"{place} holds figures of other images of that name; give the data another name, or "
             "replace the figures with --force"
         )
 
