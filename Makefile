@@ -24,7 +24,7 @@ check: lint types all-tests wheel real
 all-tests: $(VENV)/installed
 	$(BIN)/python -m pytest
 
-# Mutated files by the thousand for everything that reads one; many minutes.
+# Mutated files by the thousand for everything that reads one.
 soak: $(VENV)/installed
 	$(BIN)/python -m pytest -m soak
 
