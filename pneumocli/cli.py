@@ -15,6 +15,7 @@ from pneumocli.commands.ensemble import ensemble
 from pneumocli.commands.evaluate import evaluate
 from pneumocli.commands.fetch import fetch
 from pneumocli.commands.predict import predict
+from pneumocli.commands.report import report
 from pneumocli.commands.train import train
 from pneumocli.core.errors import PneumoError, SettingError
 
@@ -71,7 +72,7 @@ def _options(
     pass
 
 
-for command in (fetch, train, cv, evaluate, ensemble, predict, compare, doctor):
+for command in (fetch, train, cv, evaluate, ensemble, predict, compare, report, doctor):
     app.command()(command)
 
 
