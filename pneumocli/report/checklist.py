@@ -45,7 +45,7 @@ class Item:
         """The run's answer, and what the user must add to it."""
         if not self.says:
             return f"{USER} ({self.left})" if self.left else USER
-        return f"{self.says} Beyond that {USER}: {self.left}" if self.left else self.says
+        return f"{self.says} Beyond that {USER}: {self.left}." if self.left else self.says
 
 
 def list_items(summary: Summary) -> list[Item]:
@@ -116,7 +116,9 @@ def _list_data(summary: Summary) -> Iterator[Item]:
         chosen = f"A stratified subset of {data.train_images} training images, by seed {settings.seed}."
     yield _item("10", "", "Which part of the data was used", chosen)
     yield _item(
-        "11", "", "How persons were made unrecognisable", "", "pneumocli keeps pixels and file names only"
+        "11",
+        "",
+        "How persons were made unrecognisable",
     )
     missing = "An image that cannot be read stops the run; no label is filled in."
     yield _item("12", "11", "How missing data were handled", missing)
@@ -138,7 +140,10 @@ def _list_reference() -> Iterator[Item]:
     yield _item("17", "", "How the test images were labelled")
     yield _item("18", "", "How far those who labelled agree")
     yield _item(
-        "", "8c", "Whether those who labelled knew what the model says", "The labels were there before it."
+        "",
+        "8c",
+        "Whether those who labelled knew what the model says",
+        "The labels were there before the model.",
     )
 
 
@@ -228,7 +233,7 @@ def _list_evaluation(summary: Summary) -> Iterator[Item]:
         "12d",
         "Whether figures hold under other conditions and in other places",
         _show_spread(summary),
-        "of other conditions and places",
+        "figures under other conditions and in other places",
     )
     yield _item(
         "31",

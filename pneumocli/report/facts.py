@@ -337,6 +337,8 @@ def describe_groups(summary: Summary) -> list[str]:
         sentences.append(
             f"{groups.groups} groups of more than one training image ({groups.images} images) stayed in one "
             "fold each."
+            if groups.groups
+            else "No training image belongs with another: there was nothing to keep in one fold."
         )
         sentences.append(
             f"The user named groups in {groups.file.name} (SHA-256 {groups.file.sha256}); where they overlap "
