@@ -87,7 +87,7 @@ def test_names_are_text_and_not_markup(hostile_run: Run) -> None:
 def test_synthetic_is_marked(tmp_path: Path) -> None:
     text = render_card(summarize_run(write_run(tmp_path, "train", name="drawn", synthetic=True)))
     assert "# Model Card for SYNTHETIC drawn" in text
-    assert "**SYNTHETIC: " in text
+    assert "**SYNTHETIC data: " in text
     front = read_front(text)
     assert "synthetic-data" in front["tags"]
     assert front["model-index"][0]["results"][0]["dataset"]["name"].startswith("SYNTHETIC ")

@@ -21,11 +21,6 @@ from pneumocli.core.summary import Summary
 from pneumocli.report.checklist import USER
 from pneumocli.report.facts import (
     Table,
-    describe_answer,
-    describe_attribution,
-    describe_groups,
-    list_limits,
-    name_split,
     tabulate_best,
     tabulate_calibration,
     tabulate_courses,
@@ -38,6 +33,13 @@ from pneumocli.report.facts import (
 )
 from pneumocli.report.page import describe_kind, make_readable, open_environment
 from pneumocli.report.terminal import SYNTHETIC_NOTE
+from pneumocli.report.words import (
+    describe_answer,
+    describe_attribution,
+    describe_groups,
+    list_limits,
+    name_split,
+)
 
 CARD = "model_card.md"
 # Hugging Face's names of the figures, where it has one.
@@ -100,7 +102,7 @@ def _gather(summary: Summary) -> dict[str, Any]:
         "name": summary.run.name,
         "disclaimer": DISCLAIMER,
         "is_synthetic": summary.run.synthetic,
-        "synthetic_note": SYNTHETIC_NOTE,
+        "synthetic_note": SYNTHETIC_NOTE.replace("synthetic", "SYNTHETIC", 1),
         "answer": describe_answer(summary),
         "gaps": summary.gaps,
         "more": f"{USER[0].upper()}{USER[1:]}",

@@ -12,13 +12,7 @@ from dataclasses import dataclass
 from pneumocli.core.images import describe_steps
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
-from pneumocli.report.facts import (
-    describe_attribution,
-    describe_rule,
-    name_model,
-    name_split,
-    show_estimate,
-)
+from pneumocli.report.words import describe_attribution, describe_rule, name_model, name_split, show_estimate
 
 USER = "the user must say"
 

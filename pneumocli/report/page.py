@@ -8,7 +8,7 @@ import base64
 import hashlib
 import struct
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,8 @@ from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
 from pneumocli.report.checklist import USER, list_items
 from pneumocli.report.facts import (
-    SPLIT_WORDS,
     Row,
     Table,
-    describe_answer,
-    describe_attribution,
-    describe_groups,
-    list_limits,
     tabulate_best,
     tabulate_calibration,
     tabulate_confusion,
@@ -43,6 +38,13 @@ from pneumocli.report.facts import (
     tabulate_settings,
 )
 from pneumocli.report.terminal import SYNTHETIC_NOTE
+from pneumocli.report.words import (
+    SPLIT_WORDS,
+    describe_answer,
+    describe_attribution,
+    describe_groups,
+    list_limits,
+)
 
 REPORT = "report.html"
 SECTIONS = {
@@ -99,15 +101,23 @@ def render_page(summary: Summary) -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return environment.get_template("page.html.jinja").render(
         context,
-        contents=[
-            {"anchor": ANCHORS.get(name, name), "title": title}
-            for name, title in SECTIONS.items()
-            if context[name] or name == "answer" or (name == "folds" and context["courses"])
-        ],
+        contents=_list_sections(context),
         style=Markup(style),
         policy=f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; "
         "form-action 'none'",
     )
+
+
+def _list_sections(context: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the sections that are there, as links name them."""
+    found = []
+    for name, title in SECTIONS.items():
+        if name == "folds" and not context["folds"] and context["courses"]:
+            title = "Training"
+        elif not context[name] and name != "answer":
+            continue
+        found.append({"anchor": ANCHORS.get(name, name), "title": title})
+    return found
 
 
 def open_environment(finalize: Callable[[Any], Any], is_html: bool = False) -> Environment:
@@ -159,7 +169,7 @@ def _gather(summary: Summary) -> dict[str, Any]:
         "kind": describe_kind(summary),
         "data_name": run.record.data.name,
         "is_synthetic": run.synthetic,
-        "synthetic_note": SYNTHETIC_NOTE,
+        "synthetic_note": SYNTHETIC_NOTE.replace("synthetic", "SYNTHETIC", 1),
         "disclaimer": DISCLAIMER,
         "version": __version__,
         "answer": describe_answer(summary),
