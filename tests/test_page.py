@@ -2,23 +2,28 @@
 
 import base64
 import hashlib
+import io
 import os
 import re
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 from markup import Page
+from PIL import Image
 from written import HOSTILE, draw_picture, write_run, write_scored
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.album import KNOWN_PICTURES, PNG_SIGNATURE
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.decision import read_decision
 from pneumocli.core.figures import read_figures
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import summarize_run
-from pneumocli.report.page import render_page, write_page
+from pneumocli.report.page import render_page, shrink_png, write_page
+from pneumocli.report.plots import plot_roc
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
 pytest_plugins = ["reported"]
@@ -200,7 +205,36 @@ def test_pictures_are_inside_with_their_size(scored_run: Run) -> None:
     for picture in page.find("img"):
         assert (picture.attributes["width"], picture.attributes["height"]) == ("30", "20")
         content = str(picture.attributes["src"]).removeprefix("data:image/png;base64,")
-        assert base64.b64decode(content) == (scored_run.path / "roc_test.png").read_bytes()
+        with Image.open(io.BytesIO(base64.b64decode(content))) as shown:
+            assert np.asarray(shown.convert("L")).tolist() == [[128] * 30] * 20
+
+
+def test_plots_are_shrunk_and_look_the_same(tmp_path: Path) -> None:
+    y_true, y_score = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.6, 0.5], np.float32)
+    plot_roc(tmp_path / "roc.png", y_true, {"one": y_score}, title="plot")
+    content = (tmp_path / "roc.png").read_bytes()
+    small = shrink_png(content)
+    assert len(small) < 0.6 * len(content)
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(each)).convert("RGB"), dtype=float) for each in (content, small)
+    )
+    assert np.abs(before - after).mean() < 0.1
+
+
+@pytest.mark.parametrize("content", [b"", PNG_SIGNATURE, PNG_SIGNATURE + bytes(40), b"GIF89a"])
+def test_a_damaged_picture_stays_as_it_is(content: bytes, tmp_path: Path, scored_run: Run) -> None:
+    assert shrink_png(content) == content
+    (scored_run.path / "roc_test.png").write_bytes(content)
+    check_page(read_page(scored_run))
+
+
+def test_a_report_with_all_pictures_is_small(scored_run: Run) -> None:
+    y_true = np.arange(60) % 2
+    for split in ("test", "out_of_fold"):
+        for name in KNOWN_PICTURES:
+            plot_roc(scored_run.path / f"{name}_{split}.png", y_true, {"a": (y_true * 0.5 + 0.2)}, title=name)
+    assert len(read_page(scored_run).find("img")) == 13
+    assert len(render_page(summarize_run(scored_run)).encode()) < 3e6
 
 
 def test_synthetic_is_marked_loudly(tmp_path: Path) -> None:

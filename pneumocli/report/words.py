@@ -16,6 +16,7 @@ SPLIT_WORDS = {
     "val": "validation images",
     OUT_OF_FOLD: "out-of-fold images",
     "all": "images",
+    "train": "training",
 }
 # A rule that moved by more than this share of a class is named among the limits.
 FAR = 0.05
