@@ -171,6 +171,16 @@ def test_the_answer_comes_first_in_words_and_numbers(scored_run: Run) -> None:
     assert [heading.text for heading in page.find("h2")] == order
 
 
+def test_predictive_values_stand_there_when_they_were_asked_for(scored_run: Run) -> None:
+    assert "At a prevalence" not in read_page(scored_run).text
+    write_scored(scored_run, prevalence=0.05)
+    rows = list_rows(read_page(scored_run), "At a prevalence of 0.05")
+    models = read_figures(scored_run.path, "test").at_rule
+    assert models is not None
+    found, missed = 0.05 * models["ensemble"].sensitivity, 0.95 * (1 - models["ensemble"].specificity)
+    assert rows[1] == ["PPV, right among called pneumonia", f"{found / (found + missed):.4f}"]
+
+
 def test_folds_have_mean_and_sd(scored_run: Run) -> None:
     page = read_page(scored_run)
     rows = {row[0]: row[1:] for row in list_rows(page, "At a threshold of 0.5")}

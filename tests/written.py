@@ -98,13 +98,17 @@ def write_run(runs_dir: Path, kind: Kind = "cv", name: str | None = None, **chan
     return run
 
 
-def write_scored(run: Run, split: str = "test", folder: Path | None = None) -> None:
+def write_scored(
+    run: Run, split: str = "test", folder: Path | None = None, prevalence: float | None = None
+) -> None:
     """Score a run on 60 images, as `evaluate` does."""
     from pneumocli.core.decision import read_decision
 
     names = [run.name] if run.record.folds is None else [*map(name_fold, range(1, FOLDS + 1)), ENSEMBLE_NAME]
     scores = {name: draw_scores(60, seed=number + 5, sharpness=1.5) for number, name in enumerate(names)}
-    figures = compute_figures(run, split, scores, read_decision(run), digest="b" * 64, intervals=True)
+    figures = compute_figures(
+        run, split, scores, read_decision(run), digest="b" * 64, intervals=True, prevalence=prevalence
+    )
     place = run.path if folder is None else folder
     if folder is not None:
         figures = figures.model_copy(update={"data": folder.name})

@@ -92,6 +92,26 @@ def tabulate_move(scored: Scored) -> Table | None:
     )
 
 
+def tabulate_prevalence(scored: Scored) -> Table | None:
+    """Return PPV and NPV where another share of the patients has pneumonia, if that was asked for."""
+    values = (scored.figures.predictive_values_at_rule or scored.figures.predictive_values or {}).get(
+        scored.name
+    )
+    if values is None or scored.figures.prevalence is None:
+        return None
+    rows = tuple(
+        Row(shown, ("-" if value is None else f"{value:.4f}",))
+        for shown, value in ((ESTIMATE_TITLES["ppv"], values.ppv), (ESTIMATE_TITLES["npv"], values.npv))
+    )
+    return Table(
+        f"At a prevalence of {scored.figures.prevalence:g}",
+        "figure",
+        ("value",),
+        rows,
+        note="By Bayes' theorem, sensitivity and specificity being taken to be those of these images.",
+    )
+
+
 def tabulate_confusion(models: Mapping[str, Metrics], best_single: str | None) -> Table:
     """Return counts of right and wrong calls, one model a row."""
     rows = tuple(

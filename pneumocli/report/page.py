@@ -36,6 +36,7 @@ from pneumocli.report.facts import (
     tabulate_models,
     tabulate_move,
     tabulate_origin,
+    tabulate_prevalence,
     tabulate_settings,
 )
 from pneumocli.report.terminal import SYNTHETIC_NOTE
@@ -160,6 +161,7 @@ def _gather(summary: Summary) -> dict[str, Any]:
         tables = [
             tabulate_best(best),
             tabulate_move(best),
+            tabulate_prevalence(best),
             tabulate_confusion(best.models, best.figures.best_single),
             tabulate_models(title, best.models, best.figures.best_single) if len(best.models) > 1 else None,
         ]
