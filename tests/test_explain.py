@@ -14,7 +14,7 @@ from pneumocli.core.data import CLASS_NAMES, Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.evaluation import _describe_ensemble, load_run_model
 from pneumocli.core.explain import differentiate_head, map_evidence, open_explainer, read_head
-from pneumocli.core.inference import squash_logits, take_logits
+from pneumocli.core.inference import compute_member_scores, compute_outputs, take_logits
 from pneumocli.core.model import (
     BackboneBuilder,
     Parts,
@@ -141,7 +141,7 @@ def test_cells_of_both_labels_add_up_to_the_logit_where_there_are_no_biases(
     """So a cell's value is a share of the log-odds; the members differ, the ensemble has their mean."""
     several = [build_parts(28, TINY, None, fold=fold, backbone_builder=tiny_backbone) for fold in range(3)]
     model = join_ensemble(several)
-    logits = np.asarray(take_logits(model)(images[..., np.newaxis]))
+    logits = compute_outputs(take_logits(model), images[..., np.newaxis], np.arange(len(images)))
     assert np.abs(logits).max() > 1e-3
     shares = explain(model, images, PNEUMONIA) - explain(model, images, NORMAL)
     assert np.ptp(logits, axis=1).min() > 0
@@ -226,7 +226,6 @@ def test_head_of_another_kind_is_refused(name: str) -> None:
 def test_explaining_leaves_the_scores_as_they_were(
     ensemble: keras.Model, images: NDArray[np.uint8]
 ) -> None:
-    logits = take_logits(ensemble)
-    before = squash_logits(np.asarray(logits(images[..., np.newaxis])))
+    before = compute_member_scores(ensemble, images)
     explain(ensemble, images, PNEUMONIA)
-    assert before.tobytes() == squash_logits(np.asarray(logits(images[..., np.newaxis]))).tobytes()
+    assert before.tobytes() == compute_member_scores(ensemble, images).tobytes()
