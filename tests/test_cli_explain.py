@@ -66,7 +66,9 @@ def test_every_answer_has_its_picture_and_stays_what_it_was(
         }
         assert str(folder / kept["picture"]) == place
     model, _ = load_predictor(cv_copy)
-    expected = map_evidence(open_explainer(model), small_dataset.test.images[:3], [row["label"] for row in rows])
+    expected = map_evidence(
+        open_explainer(model), small_dataset.test.images[:3], [row["label"] for row in rows]
+    )
     with np.load(folder / index["maps"]) as maps:
         np.testing.assert_array_equal(maps["evidence"], expected)
 
@@ -110,7 +112,7 @@ def test_pictures_are_written_as_the_answers_come(
     kept = album.open_album(folder)
 
     def draw(image: Any, evidence: Any, row: dict[str, object]) -> str:
-        return album.add_picture(kept, image, evidence, row, model=card.name, synthetic=True)
+        return album.add_picture(kept, image, evidence, row, called_from=0.5, model=card.name, synthetic=True)
 
     answers = prediction.predict_files(model, card, xrays * 3, illustrate=explain_with(model, draw))
     for count, _ in enumerate(answers, start=1):

@@ -223,9 +223,7 @@ def test_head_of_another_kind_is_refused(name: str) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_explaining_leaves_the_scores_as_they_were(
-    ensemble: keras.Model, images: NDArray[np.uint8]
-) -> None:
+def test_explaining_leaves_the_scores_as_they_were(ensemble: keras.Model, images: NDArray[np.uint8]) -> None:
     before = compute_member_scores(ensemble, images)
     explain(ensemble, images, PNEUMONIA)
     assert before.tobytes() == compute_member_scores(ensemble, images).tobytes()

@@ -10,7 +10,13 @@ from PIL import Image
 
 from pneumocli.report.overlay import LONGEST_NAME, draw_overlay, shorten_name
 
-WORDS = {"name": "xray.png", "label": "pneumonia", "probability": 0.91, "model": "cv-1, ensemble"}
+WORDS = {
+    "name": "xray.png",
+    "label": "pneumonia",
+    "probability": 0.91,
+    "called_from": 0.5,
+    "model": "cv-1, ensemble",
+}
 HALF = np.full((28, 28), 128, np.uint8)
 
 
@@ -23,8 +29,8 @@ def draw(folder: Path, evidence: NDArray[np.float32], image: NDArray[np.uint8] =
 
 def cut_panel(picture: NDArray[np.int64], left: float) -> NDArray[np.int64]:
     height, width = picture.shape[:2]
-    rows = slice(round(0.17 * height), round(0.8 * height))
-    return picture[rows, round((left + 0.01) * width) : round((left + 0.41) * width)]
+    rows = slice(round(0.19 * height), round(0.8 * height))
+    return picture[rows, round((left + 0.01) * width) : round((left + 0.4) * width)]
 
 
 def split_in_quarters(panel: NDArray[np.int64]) -> dict[tuple[int, int], NDArray[np.int64]]:
@@ -44,7 +50,7 @@ def test_colours_lie_where_the_evidence_is(corner: tuple[int, int], tmp_path: Pa
     # Yellow, the upper end, has more green than blue; violet, the lower one, has not.
     yellow = {
         place: (part[..., 1] - part[..., 2]).mean()
-        for place, part in split_in_quarters(cut_panel(picture, 0.46)).items()
+        for place, part in split_in_quarters(cut_panel(picture, 0.45)).items()
     }
     assert max(yellow, key=lambda place: yellow[place]) == corner
 
@@ -63,13 +69,13 @@ def test_colours_are_relative_and_the_bar_tells_the_range(tmp_path: Path) -> Non
     evidence = np.zeros((7, 7), np.float32)
     evidence[2, 3] = 0.5
     strong, weak = draw(tmp_path, evidence), draw(tmp_path, evidence / 100)
-    np.testing.assert_array_equal(cut_panel(strong, 0.46), cut_panel(weak, 0.46))
+    np.testing.assert_array_equal(cut_panel(strong, 0.45), cut_panel(weak, 0.45))
     width = strong.shape[1]
-    assert (strong[:, round(0.92 * width) :] != weak[:, round(0.92 * width) :]).any()
+    assert (strong[:, round(0.9 * width) :] != weak[:, round(0.9 * width) :]).any()
 
 
 def test_map_without_evidence_is_one_colour_and_says_so(tmp_path: Path) -> None:
-    panel = cut_panel(draw(tmp_path, np.zeros((7, 7), np.float32)), 0.46)
+    panel = cut_panel(draw(tmp_path, np.zeros((7, 7), np.float32)), 0.45)
     is_written_on = (np.abs(panel - panel[0, 0]) > 9).any(axis=-1)
     assert 0 < is_written_on.mean() < 0.1
 
@@ -80,9 +86,8 @@ def test_map_without_evidence_is_one_colour_and_says_so(tmp_path: Path) -> None:
 def test_any_name_can_be_written_on_a_picture(name: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        draw_overlay(
-            tmp_path / "drawn.png", HALF, np.ones((7, 7), np.float32), **{**WORDS, "name": name, "model": name}  # type: ignore[arg-type]
-        )
+        words = {**WORDS, "name": name, "model": name}
+        draw_overlay(tmp_path / "drawn.png", HALF, np.ones((7, 7), np.float32), **words)  # type: ignore[arg-type]
     assert len(shorten_name(name)) <= LONGEST_NAME + 1
     assert shorten_name(name).isprintable()
 

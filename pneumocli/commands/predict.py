@@ -60,7 +60,13 @@ def predict(
         if album is not None:
             from pneumocli.core.explain import explain_with
 
-            draw = partial(add_picture, album, model=card.name, synthetic=card.data.synthetic)
+            draw = partial(
+                add_picture,
+                album,
+                called_from=card.calibrated_threshold,
+                model=card.name,
+                synthetic=card.data.synthetic,
+            )
             illustrate = explain_with(network, draw)
         paths = find_images(images)
         answers = list(predict_files(network, card, paths, illustrate=illustrate, listen=listen))

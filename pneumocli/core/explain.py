@@ -127,9 +127,7 @@ def map_evidence(
     return np.concatenate(parts) if parts else np.empty((0, *explainer.network.output_shape[2:4]), np.float32)
 
 
-def _map_batch(
-    explainer: Explainer, images: NDArray[np.uint8], labels: Sequence[str]
-) -> NDArray[np.float32]:
+def _map_batch(explainer: Explainer, images: NDArray[np.uint8], labels: Sequence[str]) -> NDArray[np.float32]:
     # Two shapes at most, for which the network is made ready once each.
     filled = FEWEST if len(images) <= FEWEST else BATCH_SIZE
     rows = np.resize(np.arange(len(images)), filled)

@@ -60,13 +60,14 @@ def add_picture(
     evidence: NDArray[np.float32],
     row: Mapping[str, object],
     *,
+    called_from: float,
     model: str,
     synthetic: bool,
 ) -> str:
     """Draw one answer's overlay into the album and return its path.
 
     Args:
-        image, evidence: as for `draw_overlay`.
+        image, evidence, called_from: as for `draw_overlay`.
         row: the answer, with path, label and probability.
     """
     name = _choose_name(album, str(row["path"]))
@@ -77,6 +78,7 @@ def add_picture(
         name=str(row["path"]),
         label=str(row["label"]),
         probability=float(str(row["probability"])),
+        called_from=called_from,
         model=model,
         synthetic=synthetic,
     )

@@ -2,7 +2,6 @@
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +10,11 @@ from PIL import Image
 from pneumocli import DISCLAIMER
 from pneumocli.core.files import replacing
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 # Rises in lightness all the way, so that it is told apart with any colour vision and in grey print.
 COLOURS = "viridis"
 OPACITY = 0.5
 SIDE = 448  # of what is drawn, in its own pixels
-LONGEST_NAME = 72
+LONGEST_NAME = 64
 
 
 def draw_overlay(
@@ -29,6 +25,7 @@ def draw_overlay(
     name: str,
     label: str,
     probability: float,
+    called_from: float,
     model: str,
     synthetic: bool = False,
 ) -> None:
@@ -43,14 +40,15 @@ def draw_overlay(
         name: of the image, as the user gave it.
         label: what the model called it.
         probability: of pneumonia, 0 to 1.
+        called_from: the probability from which on the model calls an image pneumonia.
     """
     from matplotlib.figure import Figure
 
     # Places are fixed: a computed layout takes longer than all the drawing.
     figure = Figure(figsize=(8.6, 5.6))
-    seen = figure.add_axes((0.02, 0.19, 0.42, 0.645))
-    overlaid = figure.add_axes((0.46, 0.19, 0.42, 0.645))
-    bar = figure.add_axes((0.895, 0.19, 0.02, 0.645))
+    seen = figure.add_axes((0.02, 0.19, 0.41, 0.63))
+    overlaid = figure.add_axes((0.45, 0.19, 0.41, 0.63))
+    bar = figure.add_axes((0.875, 0.19, 0.02, 0.63))
     # Enlarged as the network does it.
     grey = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     heat = np.asarray(Image.fromarray(evidence).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
@@ -71,29 +69,32 @@ def draw_overlay(
     else:
         scale.set_ticks([0], labels=["0"])
         overlaid.text(
-            0.5, 0.5, f"nothing here spoke for {label}", ha="center", color="white", transform=overlaid.transAxes
+            0.5,
+            0.5,
+            f"nothing here spoke for {label}",
+            ha="center",
+            color="white",
+            transform=overlaid.transAxes,
         )
-    _write_words(figure, name, label, probability, model, synthetic)
+    mark = "SYNTHETIC: " if synthetic else ""
+    lines = {
+        0.94: (f"{mark}called {label}, probability of pneumonia {probability:.4f}", 13, "bold"),
+        0.89: (f"{shorten_name(name)}   (called pneumonia from {called_from:.4f} on)", 10, "normal"),
+        0.125: (
+            f"Grad-CAM: where the model looked for what speaks for {label}, not where disease is.",
+            10,
+            "normal",
+        ),
+        0.08: (f"model: {shorten_name(model)}", 9, "normal"),
+        0.035: (DISCLAIMER, 10, "bold"),
+    }
+    for height, (words, size, weight) in lines.items():
+        # Names come from users: no formulas in them.
+        figure.text(0.02, height, words, fontsize=size, weight=weight, parse_math=False)
     with replacing(path) as partial, warnings.catch_warnings():
         # A letter that the font lacks becomes a box, which needs no further words.
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         figure.savefig(partial, dpi=120)
-
-
-def _write_words(
-    figure: "Figure", name: str, label: str, probability: float, model: str, synthetic: bool
-) -> None:
-    def write(y: float, words: str, size: float, **look: str) -> None:
-        # Names come from users: no formulas in them.
-        figure.text(0.02, y, words, fontsize=size, parse_math=False, **look)
-
-    mark = "SYNTHETIC: " if synthetic else ""
-    called = f"{mark}called {label}, probability of pneumonia {probability:.4f}"
-    write(0.945, called, 13, weight="bold")
-    write(0.9, shorten_name(name), 10)
-    write(0.125, f"Grad-CAM: where the model looked when it called this {label}, not where disease is.", 10)
-    write(0.08, f"model: {shorten_name(model)}", 9)
-    write(0.035, DISCLAIMER, 10, weight="bold")
 
 
 def shorten_name(name: str) -> str:
