@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KERAS_TESTS = {
     "test_augment",
+    "test_explain",
     "test_features",
     "test_inference",
     "test_losses",

@@ -21,6 +21,7 @@ KERAS = {
     "artefact",
     "evaluation",
     "prediction",
+    "explain",
     "backend",
 }
 # Each may import what stands before it, and nothing that stands behind it.

@@ -1,5 +1,6 @@
 """`pneumocli predict`: probability and label for image files."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,14 @@ def predict(
         Path | None,
         typer.Option(help="A run, or a .keras file of pneumocli.", show_default="the newest complete run"),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw into this new folder, for each image, where the model looked (Grad-CAM).",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
     runs: Runs = Path("runs"),
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
@@ -28,11 +37,13 @@ def predict(
     """
     from pneumocli import DISCLAIMER
     from pneumocli.core.runs import find_predictor
+    from pneumocli.report.explanations import add_explanation, close_explanations, open_explanations
     from pneumocli.report.live import show_progress
     from pneumocli.report.tables import tabulate_predictions
     from pneumocli.report.terminal import open_stdout, print_json, say, warn_use
 
     found = find_predictor(runs, model)
+    explanations = None if explain is None else open_explanations(explain)
     with show_progress(quiet) as listen:
         from pneumocli.core.backend import load_backend
 
@@ -45,7 +56,23 @@ def predict(
         say(f"model: {card.name}", quiet)
         preparation = describe_preparation(card.pixels)
         say(f"images: {preparation}", quiet)
-        answers = list(predict_files(network, card, find_images(images), listen=listen))
+        illustrate = None
+        if explanations is not None:
+            from pneumocli.core.explain import explain_with
+
+            draw = partial(
+                add_explanation,
+                explanations,
+                called_from=card.calibrated_threshold,
+                model=card.name,
+                synthetic=card.data.synthetic,
+            )
+            illustrate = explain_with(network, draw)
+        paths = find_images(images)
+        answers = list(predict_files(network, card, paths, illustrate=illustrate, listen=listen))
+    if explanations is not None:
+        close_explanations(explanations, model=card.name, synthetic=card.data.synthetic)
+        say(f"explanations: {explanations.directory}", quiet)
     rows = [answer.to_dict() for answer in answers if isinstance(answer, Prediction)]
     failures = [answer.to_dict() for answer in answers if not isinstance(answer, Prediction)]
     for failure in failures:

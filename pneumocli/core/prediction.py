@@ -1,6 +1,6 @@
 """Answers for image files: read as the data set was made, scored, called at the model's threshold."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,6 +28,7 @@ class Prediction:
         score: the same uncalibrated; for an ensemble the mean of its members'.
         label: "normal" or "pneumonia", by the score and the model's threshold.
         members: each member's probability, with the same temperature.
+        explanation: the picture of where the model looked; None if none was asked for.
     """
 
     path: str
@@ -35,9 +36,13 @@ class Prediction:
     score: float
     label: str
     members: list[float]
+    explanation: str | None = None
 
     def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+        row = asdict(self)
+        if self.explanation is None:
+            del row["explanation"]
+        return row
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,17 @@ class Failure:
         return asdict(self)
 
 
+# Gives answers back with their pictures: images uint8 (P, P) as they went in, and their answers.
+Illustrate = Callable[[Sequence[NDArray[np.uint8]], Sequence[Prediction]], Iterable[Prediction]]
+
+
 def predict_files(
-    model: keras.Model, card: ModelCard, paths: Sequence[Path], *, listen: Listener = ignore
+    model: keras.Model,
+    card: ModelCard,
+    paths: Sequence[Path],
+    *,
+    illustrate: Illustrate | None = None,
+    listen: Listener = ignore,
 ) -> Iterator[Prediction | Failure]:
     """Answer for each image file, in the order given; one that cannot be read stops none of the others.
 
@@ -71,13 +85,17 @@ def predict_files(
     size = max(FEWEST, min(BATCH_SIZE, len(paths)))
     done = 0
     for batch in _batch(read_images(paths, card.pixels), size):
-        images = [image for _, image in batch if not isinstance(image, ImageError)]
-        answers = iter(_answer(network, card, images, size))
+        good = [(path, image) for path, image in batch if not isinstance(image, ImageError)]
+        images = [image for _, image in good]
+        answers = _answer(network, card, images, size)
+        predictions: Iterable[Prediction] = [
+            Prediction(str(path), *answer) for (path, _), answer in zip(good, answers, strict=True)
+        ]
+        if illustrate is not None:
+            predictions = illustrate(images, list(predictions))
+        ready_ones = iter(predictions)
         for path, image in batch:
-            if isinstance(image, ImageError):
-                yield Failure(str(path), str(image))
-            else:
-                yield Prediction(str(path), *next(answers))
+            yield Failure(str(path), str(image)) if isinstance(image, ImageError) else next(ready_ones)
         done += len(batch)
         listen(Progress("images", done, len(paths)))
 
