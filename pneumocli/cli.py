@@ -15,9 +15,14 @@ from pneumocli.commands.ensemble import ensemble
 from pneumocli.commands.evaluate import evaluate
 from pneumocli.commands.fetch import fetch
 from pneumocli.commands.predict import predict
+from pneumocli.commands.runs import runs
 from pneumocli.commands.train import train
 from pneumocli.core.errors import PneumoError, SettingError
 
+EPILOG = (
+    f"{DISCLAIMER} Exit codes: 0 done; 1 something to mend, said in one line; 2 wrong usage; "
+    "4 some images were answered and not all (predict); 130 stopped by Ctrl-C."
+)
 WRONG_USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -52,7 +57,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
-    help=f"Pneumonia on chest X-rays: ResNet-50, cross-validated and joined. {DISCLAIMER}",
+    help="Pneumonia on chest X-rays: ResNet-50, cross-validated and joined.",
+    epilog=EPILOG,
 )
 
 
@@ -71,8 +77,8 @@ def _options(
     pass
 
 
-for command in (fetch, train, cv, evaluate, ensemble, predict, compare, doctor):
-    app.command()(command)
+for command in (fetch, train, cv, evaluate, ensemble, predict, compare, runs, doctor):
+    app.command(epilog=EPILOG)(command)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import keras
 
 KERAS_TESTS = {
+    "test_architecture",
     "test_augment",
     "test_features",
     "test_inference",
