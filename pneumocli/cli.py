@@ -1,5 +1,6 @@
 """The command line: the commands, and the one place where errors become a line and an exit code."""
 
+import io
 import sys
 import warnings
 from typing import Any
@@ -83,4 +84,8 @@ for command in (fetch, train, cv, evaluate, ensemble, predict, compare, runs, do
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding cannot write is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(app())

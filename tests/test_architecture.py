@@ -35,9 +35,7 @@ def test_the_cut_is_where_training_cuts(tune_layers: int, backbone: keras.Model)
 def count_operations(layers: list[keras.layers.Layer]) -> int:
     """Two a weight of a kernel and place that it is laid on."""
     kernels = [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)]
-    return sum(
-        2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3]) for layer in kernels
-    )
+    return sum(2 * math.prod(layer.kernel.shape) * math.prod(layer.output.shape[1:3]) for layer in kernels)
 
 
 @pytest.mark.parametrize("tune_layers", [0, 40, 94, 170])

@@ -66,7 +66,20 @@ def cv(
     from pneumocli.core.scores import OUT_OF_FOLD
 
     asked = Asked(
-        "cv", data, size, weights, recipe, settings, repeat, runs, name, cache, cache_limit, folds, jobs, groups
+        "cv",
+        data,
+        size,
+        weights,
+        recipe,
+        settings,
+        repeat,
+        runs,
+        name,
+        cache,
+        cache_limit,
+        folds,
+        jobs,
+        groups,
     )
     with open_work(asked, quiet, dry_run) as work:
         if dry_run:

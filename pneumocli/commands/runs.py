@@ -33,9 +33,7 @@ def runs(
     found = take_inventory(directory)
     if output_format is Format.JSON:
         rows = [entry.to_dict() for entry in found]
-        print_json(
-            {"schema_version": 1, "directory": str(directory), "runs": rows, "disclaimer": DISCLAIMER}
-        )
+        print_json({"schema_version": 1, "directory": str(directory), "runs": rows, "disclaimer": DISCLAIMER})
     elif found:
         for table in tabulate_inventory(found, directory):
             open_stdout().print(table)

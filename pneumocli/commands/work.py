@@ -5,17 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pneumocli.commands.options import Format, SplitName
 from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import DEFAULT_RECIPE, TrainConfig, choose_config
-from pneumocli.core.data import Dataset, draw_subset, make_folds
+from pneumocli.core.data import Dataset, draw_subset
 from pneumocli.core.fetch import NO_WEIGHTS, SYNTHETIC, check_here
 from pneumocli.core.figures import read_figures
 from pneumocli.core.forecast import Forecast, foresee
-from pneumocli.core.groups import count_groups, group_images
 from pneumocli.core.inputs import (
     DataInput,
     WeightsInput,
@@ -25,6 +24,7 @@ from pneumocli.core.inputs import (
     gather_data,
     gather_weights,
 )
+from pneumocli.core.plan import try_folds
 from pneumocli.core.progress import Listener, Notice, ignore
 from pneumocli.core.rates import keep_rates, rates_path
 from pneumocli.core.records import Kind, RunRecord
@@ -40,10 +40,6 @@ from pneumocli.core.runs import Run
 from pneumocli.report.live import show_progress, show_work
 from pneumocli.report.plan import UNKNOWN_TIME, tabulate_forecast
 from pneumocli.report.terminal import open_stdout, print_json, say, warn_use
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 DEFAULT_FOLDS, DEFAULT_SIZE = 3, 28
 
@@ -101,7 +97,7 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
     _ = dataset.train, dataset.val
     if config.subset is not None:
         dataset = draw_subset(dataset, config.subset, config.seed)
-    together = None if folds is None else _try_folds(dataset, config, folds, notify)
+    together = None if folds is None else try_folds(dataset, config, folds, notify)
     cache = feature_cache(asked.cache_limit) if asked.keep else None
     from pneumocli.core.backend import load_backend
 
@@ -181,20 +177,6 @@ def _gather(
     if record is not None and asked.weights is None:
         check_same_weights(record, weights)
     return data, weights
-
-
-def _try_folds(dataset: Dataset, config: TrainConfig, folds: int, notify: Notice) -> "NDArray[np.int64]":
-    """Make the folds once before Keras is loaded: what cannot be divided is told at once.
-
-    Returns:
-        The groups that stay in one fold, int64 (N,).
-    """
-    groups = group_images(dataset.train)
-    make_folds(dataset.train.labels, folds, config.seed, groups)
-    several, images = count_groups(groups)
-    if several:
-        notify(f"groups: {several} of more than one image ({images} images), each kept in one fold")
-    return groups
 
 
 def show_forecast(forecast: Forecast, output_format: Format) -> None:

@@ -55,9 +55,13 @@ def take_inventory(directory: Path) -> list[RunEntry]:
         RunError: it is not a directory.
     """
     if not directory.is_dir():
-        raise RunError(f"{directory} is not a directory; name one with run folders, or make a run: pneumocli cv")
+        raise RunError(
+            f"{directory} is not a directory; name one with run folders, or make a run: pneumocli cv"
+        )
     if (directory / CONFIG).is_file():
-        raise RunError(f"{directory} is a run folder; name the directory it is in: {directory.absolute().parent}")
+        raise RunError(
+            f"{directory} is a run folder; name the directory it is in: {directory.absolute().parent}"
+        )
     entries = [_describe(config.parent) for config in directory.glob(f"*/{CONFIG}")]
     return sorted(entries, key=lambda entry: (entry.created or "", entry.name))
 

@@ -29,7 +29,9 @@ class TimeSpan:
         """Return it in words, "12 to 15 min", with one number where both are nearly the same."""
         for unit, seconds, digits in (("s", 1.0, 0), ("min", 60.0, 0), ("h", 3600.0, 1)):
             if self.high < 120 * seconds or unit == "h":
-                low, high = (f"{round(value / seconds, digits):.{digits}f}" for value in (self.low, self.high))
+                low, high = (
+                    f"{round(value / seconds, digits):.{digits}f}" for value in (self.low, self.high)
+                )
                 return f"about {high} {unit}" if low == high else f"{low} to {high} {unit}"
         raise AssertionError
 

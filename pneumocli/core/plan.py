@@ -17,8 +17,9 @@ from pneumocli.core.bank import Cache, list_banks
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset, make_folds
 from pneumocli.core.figures import name_fold
-from pneumocli.core.groups import find_originals, group_images
+from pneumocli.core.groups import count_groups, find_originals, group_images
 from pneumocli.core.keeping import Kept, keep_plain, keep_view
+from pneumocli.core.progress import Notice, keep_quiet
 from pneumocli.core.records import Kind
 
 Work = Literal["frozen layers", "pooled features", "head", "tune", "scores"]
@@ -198,6 +199,25 @@ def plan_run(
     )
 
 
+def try_folds(
+    dataset: Dataset, config: TrainConfig, folds: int, notify: Notice = keep_quiet
+) -> NDArray[np.int64]:
+    """Make the folds once before anything is loaded: what cannot be divided is told at once.
+
+    Returns:
+        The groups that stay in one fold, int64 (N,).
+
+    Raises:
+        DataError: the data cannot be divided so.
+    """
+    groups = group_images(dataset.train)
+    make_folds(dataset.train.labels, folds, config.seed, groups)
+    several, images = count_groups(groups)
+    if several:
+        notify(f"groups: {several} of more than one image ({images} images), each kept in one fold")
+    return groups
+
+
 def _list_phases(config: TrainConfig) -> Iterator[Phase]:
     stops = config.early_stopping
     may_stop = stops and config.head_patience + 1 < config.head_epochs
@@ -244,7 +264,9 @@ def _list_banks(
     there = [entry.key for entry in list_banks(cache)]
     shared = {"cut": cut.name, "pixels": dataset.pixels, "image_size": config.image_size}
 
-    def give(name: str, images: NDArray[np.uint8], kept: Kept, used: Precision, **view: Any) -> Iterator[_Bank]:
+    def give(
+        name: str, images: NDArray[np.uint8], kept: Kept, used: Precision, **view: Any
+    ) -> Iterator[_Bank]:
         sha = hashlib.sha256(images.tobytes()).hexdigest()
         for is_kept, work, output, numbers, operations in (
             (kept.maps, "frozen layers", "maps", cut.numbers, cut.trunk_operations),

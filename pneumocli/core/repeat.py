@@ -31,7 +31,9 @@ def read_record(path: Path, kind: Kind) -> RunRecord:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RunError(f"{file} does not exist; name a run's {CONFIG}, such as runs/{kind}-1/{CONFIG}") from None
+        raise RunError(
+            f"{file} does not exist; name a run's {CONFIG}, such as runs/{kind}-1/{CONFIG}"
+        ) from None
     except OSError as error:
         raise RunError(f"{file} cannot be read ({error.strerror}); name a run's {CONFIG}") from None
     except (ValueError, RecursionError):

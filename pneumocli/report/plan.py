@@ -18,9 +18,10 @@ def tabulate_forecast(found: Forecast) -> list[Table]:
     main = start_table(f"{mark}plan of {plan.kind}; nothing is trained or written", ["", ""])
     main.show_header = False
     main.columns[1].justify, main.columns[1].overflow, main.columns[1].no_wrap = "left", "fold", False
-    main.add_row("data", Text(f"{found.data.name}: {found.data.identity}"))
+    name = "" if found.data.synthetic else f"{found.data.name}: "
+    main.add_row("data", Text(f"{name}{found.data.identity}"))
     main.add_row("train", _tell_classes(plan, "train"))
-    main.add_row("validation", f"{_tell_classes(plan, 'stopping')}; without those like one in train")
+    main.add_row("validation", f"{_tell_classes(plan, 'stopping')}, none like one in train")
     main.add_row("weights", Text(found.weights))
     main.add_row("recipe", Text(_tell_recipe(plan)))
     main.add_row("precision", f"{plan.precision.value} in training, float32 in scoring")
@@ -67,7 +68,7 @@ def _tabulate_folds(plan: Plan) -> Table:
 
 def _tell_classes(plan: Plan, split: str) -> str:
     normal, pneumonia = plan.splits[split]
-    return f"{normal + pneumonia} images, {normal} normal, {pneumonia} pneumonia"
+    return f"{normal + pneumonia} images: {normal} normal, {pneumonia} pneumonia"
 
 
 def _tell_recipe(plan: Plan) -> str:
