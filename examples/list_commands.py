@@ -26,8 +26,8 @@ def write_page() -> str:
         "",
         f"<!-- made by: {MADE_BY} -->",
         "",
-        "What `pneumocli COMMAND --help` says. Each command has `--help` too; `pneumocli --version` prints the",
-        "version, `pneumocli --install-completion` sets up completion in bash, zsh or fish, and",
+        "What `pneumocli COMMAND --help` says. Each command has `--help` too; `pneumocli --version` prints",
+        "the version, `pneumocli --install-completion` sets up completion in bash, zsh or fish, and",
         "`pneumocli --show-completion` prints what that would add.",
     ]
     for name, command in group.commands.items():

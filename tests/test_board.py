@@ -39,7 +39,7 @@ def draw(shown: "board._Board", width: int, height: int = 40) -> list[str]:
     shown.console = console
     with console.capture() as drawn:
         console.print(shown)
-    return [line.rstrip() for line in drawn.get().splitlines()]
+    return [line.strip() for line in drawn.get().splitlines()]
 
 
 def tell(plan: Plan, until: str | None = None) -> Iterator[Progress]:

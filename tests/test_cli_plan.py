@@ -65,7 +65,7 @@ def test_a_dry_run_as_json(data_file: Path, tmp_path: Path) -> None:
     ] == [6] * 4
     assert content["config"]["views"] == 2
     assert content["data"]["name"] == "small.npz"
-    assert content["splits"]["train"] == [7, 17] or sum(content["splits"]["train"]) == 24
+    assert sum(content["splits"]["train"]) == 24
     assert content["feature_bytes"] > 0
     assert content["cache_free"] > 0
     assert content["time"] is None
@@ -84,15 +84,6 @@ def test_a_dry_run_says_what_would_stop_the_run(cv_copy: Run, data_file: Path) -
     assert "cache may take" in fail(*given, "--cache-limit", "0")
 
 
-def test_a_dry_run_knows_of_the_stopped_run(cv_copy: Run, data_file: Path, tmp_path: Path) -> None:
-    cv_copy.last_file.unlink()
-    (cv_copy.path / "fold_3").rename(tmp_path / "away")
-    edit(cv_copy.path / CONFIG, lambda content: content["data"].update(name="small.npz", synthetic=False))
-    content = foresee("cv", "--config", cv_copy.path, "--data", data_file)
-    if content["takes_up"] is not None:  # the record is that of drawn images
-        assert [fold["is_finished"] for fold in content["folds"]] == [True, True, False]
-
-
 @pytest.mark.usefixtures("tiny_commands")
 def test_the_second_run_knows_how_long_it_takes(data_file: Path, tmp_path: Path) -> None:
     options = ("--data", data_file, *SHORT, "--batch-size", 2, "--head-epochs", 3, "--no-cache")
@@ -109,28 +100,34 @@ def test_the_second_run_knows_how_long_it_takes(data_file: Path, tmp_path: Path)
 
 
 @pytest.fixture
-def trained_run(tiny_commands: None, data_file: Path, tmp_path: Path) -> Run:
-    succeed(
-        "cv", "--data", data_file, *SHORT, "--folds", 2, "--seed", 3, "--dropout", 0.25, "--name", "first"
-    )
-    return open_run(tmp_path / "runs" / "first")
+def trained_run(cv_copy: Run) -> Run:
+    """A run that says it was trained on the data file, whose images it was trained on."""
+
+    def change(content: Any) -> None:
+        content["data"].update(name="small.npz", synthetic=False)
+        content["settings"].update(seed=3, dropout=0.25)
+
+    edit(cv_copy.path / CONFIG, change)
+    return open_run(cv_copy.path)
 
 
+@pytest.mark.usefixtures("tiny_commands")
 def test_a_run_is_repeated_from_its_config(
     trained_run: Run, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PNEUMOCLI_DATA", str(data_file))
     result = succeed("cv", "--config", trained_run.path / CONFIG, "--name", "second")
     assert "than in that run" not in result.stderr
-    again = open_run(tmp_path / "runs" / "second")
-    assert again.record.same_work(trained_run.record)
+    record, again = trained_run.record, open_run(tmp_path / "runs" / "second").record
+    assert (again.settings, again.folds, again.weights) == (record.settings, record.folds, record.weights)
+    assert again.data.digest == record.data.digest
 
 
 def test_options_beside_a_config_win(trained_run: Run, data_file: Path) -> None:
     config = trained_run.path / CONFIG
     given = ("--config", config, "--data", data_file)
     found = foresee("cv", *given)
-    assert (len(found["folds"]), found["config"]) == (2, trained_run.record.settings.model_dump(mode="json"))
+    assert (len(found["folds"]), found["config"]) == (FOLDS, trained_run.record.settings.model_dump(mode="json"))
     found = foresee("cv", *given, "--dropout", 0.5, "--folds", 4, "--no-early-stopping")
     changed = trained_run.record.settings.model_copy(update={"dropout": 0.5, "early_stopping": False})
     assert (len(found["folds"]), found["config"]) == (4, changed.model_dump(mode="json"))

@@ -11,7 +11,7 @@ def doctor(
     clear_cache: Annotated[bool, typer.Option("--clear-cache", help="Remove all kept features.")] = False,
     output_format: OutputFormat = Format.TABLE,
 ) -> None:
-    """Show versions, processor and devices, the data and weights found, room on disk, and the kept features."""
+    """Show versions, processor, devices, the data and weights found, room on disk, and the kept features."""
     from pneumocli.core.backend import list_devices
     from pneumocli.core.bank import clear_banks
     from pneumocli.core.examination import examine

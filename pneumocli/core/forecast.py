@@ -13,13 +13,14 @@ from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache, check_limit
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset
+from pneumocli.core.groups import group_images
 from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.pace import Pace, TimeSpan
 from pneumocli.core.plan import Plan, plan_run
 from pneumocli.core.provenance import describe_run
 from pneumocli.core.rates import name_memory, rates_path, read_rates
-from pneumocli.core.records import DataRecord
+from pneumocli.core.records import DataRecord, Kind
 from pneumocli.core.runs import check_name, find_unfinished
 
 
@@ -84,15 +85,17 @@ def foresee(
         data: the data set as it was read.
         dataset: what is trained on: all of it, or a subset.
         runs_dir, cache, name, folds, jobs: as for `cross_validate`; without folds, `train_single`.
-        groups: int64 (N,), training images of the same number stay in one fold.
+        groups: int64 (N,), training images of the same number stay in one fold; None finds them.
 
     Raises:
         PneumoError: it cannot be done: the name is taken, the features are more than the cache may hold,
             the precision is not one that this machine trains in.
     """
     gpu = has_gpu()
-    kind = "train" if folds is None else "cv"
-    record = describe_run(kind, data, dataset, weights, config, folds, groups)  # type: ignore[arg-type]
+    if folds is not None and groups is None:
+        groups = group_images(dataset.train)
+    kind: Kind = "train" if folds is None else "cv"
+    record = describe_run(kind, data, dataset, weights, config, folds, groups)
     stopped = find_unfinished(runs_dir, record, name)
     if stopped is None and name is not None:
         check_name(runs_dir, name)

@@ -104,8 +104,8 @@ def check_same_weights(record: RunRecord, found: WeightsInput) -> None:
     if found.record.sha256 != record.weights.sha256:
         raise WeightsError(
             f"{found.record.name} is not what that run began with, {record.weights.name} (SHA-256 "
-            f"{(record.weights.sha256 or 'none')[:8]}...); name it with --weights, which also takes others on "
-            "purpose"
+            f"{(record.weights.sha256 or 'none')[:8]}...); name it with --weights, which also takes others "
+            "on purpose"
         )
 
 

@@ -86,7 +86,7 @@ class _Board:
             facts |= self.latest[own.stage].facts
         is_done = step is steps[-1] and heard.done >= heard.total
         phase = "done" if is_done else step.stage.rpartition(", ")[2]
-        epochs = {phase.name: phase.epochs for phase in self.pace.plan.phases}
+        epochs: dict[str, int] = {phase.name: phase.epochs for phase in self.pace.plan.phases}
         epoch = f"{heard.facts['epoch']:.0f}/{epochs[step.work]}" if "epoch" in heard.facts else ""
         speed = self.pace.speed(step.stage)
         return (
