@@ -4,6 +4,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Literal
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -19,7 +21,8 @@ from pneumocli.report.words import tell_clock
 
 SHARED = "frozen layers"
 LINES_AROUND = 8  # of the view beside those of the models, and some of the shell
-COLUMNS = ("", "phase", "epoch", "done", "images/s", "loss", "AUC on val")
+# As wide as what will stand in them, so that nothing moves: 80 columns together.
+COLUMNS = {"": 13, "phase": 13, "epoch": 5, "done": 5, "images/s": 8, "loss": 6, "AUC on val": 10}
 
 
 @contextmanager
@@ -45,7 +48,10 @@ class _Board:
     def hear(self, step: Progress) -> None:
         with self.lock:
             self.pace.hear(step, self.clock())
-            self.latest[step.stage.removesuffix(", kept")] = step
+            stage = step.stage.removesuffix(", kept")
+            # The last word on a phase has no epoch: what was told before still holds.
+            before = self.latest[stage].facts if stage in self.latest else {}
+            self.latest[stage] = replace(step, facts={**before, **step.facts})
 
     def __rich__(self) -> RenderableType:
         with self.lock:
@@ -53,8 +59,9 @@ class _Board:
 
     def _draw_models(self) -> Table:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
-        for position, column in enumerate(COLUMNS):
-            table.add_column(column, justify="left" if position < 2 else "right", no_wrap=True)
+        for position, (column, width) in enumerate(COLUMNS.items()):
+            justify: Literal["left", "right"] = "left" if position < 2 else "right"
+            table.add_column(column, justify=justify, no_wrap=True, min_width=width)
         steps: dict[str, list[Step]] = {}
         for step in self.pace.plan.steps:
             steps.setdefault(step.title or SHARED, []).append(step)
