@@ -48,7 +48,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(command: str, data_file: Pa
     for part in (
         "small.npz",
         "24 images",
-        "the head alone, 1 epochs",
+        "the head alone, 1 epoch",
         "the last 6 layers",
         "float32",
         "GB on",
@@ -127,7 +127,10 @@ def test_options_beside_a_config_win(trained_run: Run, data_file: Path) -> None:
     config = trained_run.path / CONFIG
     given = ("--config", config, "--data", data_file)
     found = foresee("cv", *given)
-    assert (len(found["folds"]), found["config"]) == (FOLDS, trained_run.record.settings.model_dump(mode="json"))
+    assert (len(found["folds"]), found["config"]) == (
+        FOLDS,
+        trained_run.record.settings.model_dump(mode="json"),
+    )
     found = foresee("cv", *given, "--dropout", 0.5, "--folds", 4, "--no-early-stopping")
     changed = trained_run.record.settings.model_copy(update={"dropout": 0.5, "early_stopping": False})
     assert (len(found["folds"]), found["config"]) == (4, changed.model_dump(mode="json"))

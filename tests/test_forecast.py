@@ -1,6 +1,7 @@
 """What a run is going to do on this machine."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
@@ -18,8 +19,8 @@ pytest_plugins = ["trained"]
 
 
 def look_ahead(dataset: Dataset, runs_dir: Path, **options: object) -> tuple[Forecast, Pace]:
-    given = {"folds": FOLDS, "cache": None, **options}
-    return foresee(describe(dataset), dataset, RANDOM_WEIGHTS, TINY, runs_dir=runs_dir, **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {"folds": FOLDS, "cache": None, **options}
+    return foresee(describe(dataset), dataset, RANDOM_WEIGHTS, TINY, runs_dir=runs_dir, **given)
 
 
 def test_a_stopped_run_is_gone_on_with(cv_copy: Run, small_dataset: Dataset, tmp_path: Path) -> None:
@@ -61,7 +62,9 @@ def test_what_cannot_be_done(cv_copy: Run, small_dataset: Dataset, tmp_path: Pat
         look_ahead(small_dataset, tmp_path, cache=Cache(tmp_path / "bank", limit=1000))
     float16 = TINY.model_copy(update={"precision": Precision.FLOAT16})
     with pytest.raises(PneumoError, match="float16 needs a GPU"):
-        foresee(describe(small_dataset), small_dataset, RANDOM_WEIGHTS, float16, runs_dir=tmp_path, cache=None)
+        foresee(
+            describe(small_dataset), small_dataset, RANDOM_WEIGHTS, float16, runs_dir=tmp_path, cache=None
+        )
 
 
 def test_a_single_model_has_no_folds(small_dataset: Dataset, tmp_path: Path) -> None:

@@ -50,12 +50,10 @@ def know(plan: Plan) -> Rates:
 
 def test_nothing_is_known_before_anything_was_measured(plan: Plan) -> None:
     assert Pace(plan, Rates()).left(0.0) is None
-    assert not Pace(plan, Rates()).is_from_before()
 
 
 def test_earlier_rates_tell_the_time_before_the_work_begins(plan: Plan) -> None:
     pace = Pace(plan, know(plan))
-    assert pace.is_from_before()
     span = pace.left(0.0)
     assert span is not None
     whole = sum(time_step(plan, step.stage) for step in plan.steps)

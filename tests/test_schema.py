@@ -1,6 +1,7 @@
 """Every JSON that the tool prints or writes says which form it has."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import typer.main
 from commandline import succeed
 
 from pneumocli.cli import app
+from pneumocli.core.artefact import CARD
 from pneumocli.core.evaluation import Evaluation, build_ensemble
 from pneumocli.core.rates import Rate, keep_rates
 from pneumocli.core.runs import Run
@@ -37,16 +39,15 @@ def test_files_of_runs_and_of_the_cache(
 
 
 def test_card_of_a_model_file(cv_copy: Run) -> None:
-    import zipfile
-
-    from pneumocli.core.artefact import CARD
-
     _, path = build_ensemble(cv_copy)
     with zipfile.ZipFile(path) as file:
         check(json.loads(file.read(CARD)))
 
 
-def test_what_commands_print(evaluated: tuple[Run, Evaluation], data_file: Path, tmp_path: Path) -> None:
+def test_what_commands_print(
+    evaluated: tuple[Run, Evaluation], data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PNEUMOCLI_WEIGHTS", "none")
     run, _ = evaluated
     runs = run.path.parent
     lines: list[tuple[object, ...]] = [
@@ -58,17 +59,14 @@ def test_what_commands_print(evaluated: tuple[Run, Evaluation], data_file: Path,
         ("evaluate", run.path, "--data", data_file),
         ("compare", run.path, run.path),
     ]
-    import os
-
-    os.environ["PNEUMOCLI_WEIGHTS"] = "none"
-    try:
-        for line in lines:
-            check(json.loads(succeed(*line, "--format", "json").stdout))
-    finally:
-        del os.environ["PNEUMOCLI_WEIGHTS"]
+    for line in lines:
+        check(json.loads(succeed(*line, "--format", "json").stdout))
 
 
-@pytest.mark.parametrize("name", [name for name, command in COMMANDS.items() if name != "report"])
+FIGURES = ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "compare", "runs", "doctor")
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_every_command_of_figures_prints_json_too(name: str) -> None:
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert "--format" in options

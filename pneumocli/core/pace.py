@@ -146,13 +146,6 @@ class Pace:
                 found[name_work(self.plan, self._steps[stage], self._gpu)] = rate
         return found
 
-    def is_from_before(self) -> bool:
-        """Return whether every step that is to come has been measured in an earlier run."""
-        return all(
-            step.stage in self._kept or name_work(self.plan, step, self._gpu) in self._known.steps
-            for step in self.plan.steps
-        )
-
     def left(self, now: float) -> TimeSpan | None:
         """Return how long the rest takes, or None while nothing of it is known."""
         here = self._rates_here()

@@ -29,7 +29,8 @@ def tabulate_forecast(found: Forecast) -> list[Table]:
     for phase in plan.phases:
         most = "at most " if phase.may_stop_early else ""
         trains = f"the last {phase.layers} layers" if phase.layers else "the head alone"
-        main.add_row(f"phase {phase.name}", f"{trains}, {most}{phase.epochs} epochs")
+        epochs = "1 epoch" if phase.epochs == 1 else f"{phase.epochs} epochs"
+        main.add_row(f"phase {phase.name}", f"{trains}, {most}{epochs}")
     views = plan.config.views
     main.add_row("images", f"{views} augmented views of each" if views else "as they are")
     if plan.jobs > 1:
@@ -43,7 +44,8 @@ def tabulate_forecast(found: Forecast) -> list[Table]:
         kept = f" ({_tell_bytes(plan.kept_bytes)} of them seem to be there)" if plan.kept_bytes else ""
         main.add_row("features", f"{_tell_bytes(plan.feature_bytes)} on disk behind {plan.cut}{kept}")
         limit = "no limit" if found.cache_limit > 1e15 else f"at most {_tell_bytes(found.cache_limit)}"
-        main.add_row("cache", Text(f"{found.cache}, {limit}, {_tell_bytes(found.cache_free)} free"))
+        enough = "" if plan.feature_bytes - plan.kept_bytes <= found.cache_free else ": too little room"
+        main.add_row("cache", Text(f"{found.cache}, {limit}, {_tell_bytes(found.cache_free)} free{enough}"))
     else:
         main.add_row("features", "not kept: computed again in each epoch")
     main.add_row("models", f"{_tell_bytes(plan.model_bytes)} on disk")
