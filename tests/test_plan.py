@@ -37,6 +37,7 @@ def plan(dataset: Dataset, config: TrainConfig, cache: Cache | None, **options: 
     return plan_run(dataset, config, Precision.FLOAT32, folds=FOLDS, cache=cache, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [TINY, VIEWS], ids=["plain", "views"])
 def test_steps_and_bytes_are_those_of_the_work(
     config: TrainConfig, small_dataset: Dataset, tmp_path: Path
@@ -58,15 +59,29 @@ def test_steps_and_bytes_are_those_of_the_work(
     }
 
 
+@pytest.fixture(scope="module")
+def filled(small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """The features of VIEWS, by ResNet-50."""
+    cache = Cache(tmp_path_factory.mktemp("bank"))
+    prepare_material(small_dataset, VIEWS, None, cache=cache)
+    return cache
+
+
+def test_features_that_are_there_are_seen(small_dataset: Dataset, filled: Cache) -> None:
+    found = plan(small_dataset, VIEWS, filled)
+    assert found.feature_bytes == found.kept_bytes == sum(bank.bytes for bank in list_banks(filled))
+    assert {step.stage for step in found.steps if step.is_kept} == {
+        step.stage for step in found.steps if not step.title
+    }
+
+
 @pytest.mark.parametrize(
     "change", [{"image_size": 64}, {"tune_layers": 40}, {"seed": 1, "views": 1, "flip": True}]
 )
 def test_features_of_other_settings_are_not_taken_for_kept(
-    change: dict[str, int], small_dataset: Dataset, tmp_path: Path
+    change: dict[str, int], small_dataset: Dataset, filled: Cache
 ) -> None:
-    cache = Cache(tmp_path)
-    prepare_material(small_dataset, VIEWS, None, cache=cache)
-    other = plan(small_dataset, VIEWS.model_copy(update=change), cache)
+    other = plan(small_dataset, VIEWS.model_copy(update=change), filled)
     kept = [step.stage for step in other.steps if step.is_kept]
     assert kept == ([] if "seed" not in change else ["frozen layers, val", "pooled features, val"])
 
