@@ -77,6 +77,21 @@ def test_first_batches_tell_a_wide_span_that_narrows(plan: Plan) -> None:
     assert early.high > truth
 
 
+def test_a_busier_machine_than_before_shows_in_what_is_to_come(plan: Plan) -> None:
+    faster = {
+        name: (Rate(rates[0].start / 3, 3 * rates[0].speed),) for name, rates in know(plan).steps.items()
+    }
+    pace = Pace(plan, Rates(faster))
+    whole = pace.left(0.0)
+    now = work_through(plan, pace, until="fold 1 of 3, head")
+    rest = pace.left(now)
+    truth = sum(time_step(plan, step.stage) for step in plan.steps if step.title)
+    assert whole is not None
+    assert rest is not None
+    assert whole.high < truth
+    assert rest.low < truth < rest.high
+
+
 def test_in_the_middle_of_a_step_what_is_left_of_it_counts(plan: Plan) -> None:
     pace = Pace(plan, know(plan))
     tune = next(step for step in plan.steps if step.stage == "fold 3 of 3, tune")

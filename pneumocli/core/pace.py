@@ -148,7 +148,7 @@ class Pace:
 
     def left(self, now: float) -> TimeSpan | None:
         """Return how long the rest takes, or None while nothing of it is known."""
-        here = self._rates_here()
+        here, drift = self._rates_here(), self._measure_drift()
         shared, folds, known = [0.0, 0.0], [0.0, 0.0], False
         for step in self.plan.steps:
             if step.stage in self._kept:
@@ -156,7 +156,7 @@ class Pace:
             heard = self._heard.get(step.stage)
             if heard is not None and heard.ended is not None:
                 continue
-            span = self._time(step, heard, now, here)
+            span = self._time(step, heard, now, here, drift)
             if span is None:
                 return None
             known = True
@@ -179,8 +179,19 @@ class Pace:
                 found[name_work(self.plan, self._steps[stage], self._gpu)] = rate
         return found
 
+    def _measure_drift(self) -> float:
+        """Return how much longer this run took so far than earlier ones did for the same; 1 if not known."""
+        here = before = 0.0
+        for stage, heard in self._heard.items():
+            rate = heard.measure()
+            known = self._known.steps.get(name_work(self.plan, self._steps[stage], self._gpu))
+            if rate is not None and known:
+                here += rate.time(heard.last)
+                before += sum(each.time(heard.last) for each in known) / len(known)
+        return here / before if before else 1.0
+
     def _time(
-        self, step: Step, heard: _Heard | None, now: float, here: Mapping[str, Rate]
+        self, step: Step, heard: _Heard | None, now: float, here: Mapping[str, Rate], drift: float
     ) -> TimeSpan | None:
         name = name_work(self.plan, step, self._gpu)
         rates = (here[name],) if name in here else self._known.steps.get(name, ())
@@ -196,7 +207,11 @@ class Pace:
         else:
             rest = [max(0, images - heard.last) for images in (fewest, most)]
             times = [max(0.0, n / rate.speed - (now - heard.last_at)) for rate in rates for n in rest]
-        return TimeSpan(min(times) * (1 - SPREAD), max(times) * (1 + SPREAD))
+        low, high = min(times) * (1 - SPREAD), max(times) * (1 + SPREAD)
+        if name not in here:
+            # A busier or a less busy machine than before shows in what was done already.
+            low, high = low * min(1.0, drift), high * max(1.0, drift)
+        return TimeSpan(low, high)
 
     def _guess(self, step: Step, here: Mapping[str, Rate]) -> TimeSpan | None:
         """Judge work that was never measured by its operations and the speed of other work here."""

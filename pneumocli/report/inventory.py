@@ -14,7 +14,7 @@ from pneumocli.report.tables import start_table, write_caption
 def tabulate_inventory(found: Sequence[RunEntry], directory: Path) -> list[Table]:
     """Return a table of what runs there are and one of their main figures, one run a row."""
     main = start_table(f"runs in {directory}", ["run", "state", "kind", "folds", "recipe", "seed", "made"])
-    figures = start_table("their figures", ["run", "AUC", "test AUC", "accuracy", "data"])
+    figures = start_table("their figures", ["run", "AUC", "test AUC", "test accuracy", "data"])
     figures.columns[-1].justify = "left"
     figures.columns[-1].no_wrap = False
     figures.columns[-1].overflow = "fold"
