@@ -2,12 +2,11 @@
 
 import json
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commandline import fail, list_runs_made, run, succeed
+from commandline import SHORT, fail, list_runs_made, run, succeed
 from small import FOLDS
 
 from pneumocli.core.config import RECIPES
@@ -16,9 +15,6 @@ from pneumocli.core.rates import read_rates
 from pneumocli.core.runs import CONFIG, Run, open_run
 
 pytest_plugins = ["trained"]
-
-SMALL = shlex.split("--recipe original --weights none --image-size 32 --head-units 8 --tune-layers 6")
-SHORT = (*SMALL, "--head-epochs", "1", "--tune-epochs", "1", "--precision", "float32")
 
 
 def list_files(folder: Path) -> list[str]:
