@@ -22,7 +22,7 @@ HEAVY = (
     "joblib",
     "jinja2",
 )
-COMMANDS = ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "compare", "report", "doctor")
+COMMANDS = ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "compare", "report", "runs", "doctor")
 
 WATCHED = """
 import sys
@@ -78,6 +78,9 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
         ("cv --data synthetic --weights none --subset 40 --folds 20", "folds"),
         ("cv --data synthetic --weights none --groups missing.csv", "missing.csv"),
         ("cv --data synthetic --weights none --groups two.csv", "groups"),
+        ("cv --config missing.json", "missing.json"),
+        ("train --config two.csv", "not JSON"),
+        ("runs two.csv", "not a directory"),
         ("evaluate", "no complete run"),
         ("evaluate --rule best", "no rule 'best'"),
         ("ensemble", "no complete cross-validation"),

@@ -5,13 +5,18 @@ from typing import Annotated
 
 import typer
 
+from pneumocli.commands.completing import complete_run
 from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
 
 
 def ensemble(
     run: Annotated[
         Path | None,
-        typer.Argument(help="A cross-validation's folder or name.", show_default="the newest complete one"),
+        typer.Argument(
+            help="A cross-validation's folder or name.",
+            show_default="the newest complete one",
+            autocompletion=complete_run,
+        ),
     ] = None,
     split: Split = None,
     data: Data = None,

@@ -5,16 +5,25 @@ from typing import Annotated
 
 import typer
 
+from pneumocli.commands.completing import complete_run
 from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
 
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(help="A run folder or its name.", show_default="the newest complete run")
+        Path | None,
+        typer.Argument(
+            help="A run folder or its name.",
+            show_default="the newest complete run",
+            autocompletion=complete_run,
+        ),
     ] = None,
     ensemble: Annotated[
         Path | None,
-        typer.Option(help="A cross-validation, or a directory of runs, which means its newest complete one."),
+        typer.Option(
+            help="A cross-validation, or a directory of runs, which means its newest complete one.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     split: Split = None,
     rule: Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pneumocli.commands.completing import complete_run
 from pneumocli.commands.options import Format, OutputFormat, Quiet, Runs
 
 SOME_FAILED = 4
@@ -17,7 +18,11 @@ def predict(
     ],
     model: Annotated[
         Path | None,
-        typer.Option(help="A run, or a .keras file of pneumocli.", show_default="the newest complete run"),
+        typer.Option(
+            help="A run, or a .keras file of pneumocli.",
+            show_default="the newest complete run",
+            autocompletion=complete_run,
+        ),
     ] = None,
     explain: Annotated[
         Path | None,

@@ -124,7 +124,13 @@ def fill_bank(
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, data)
-        facts = {"shape": list(shape), "dtype": str(np.dtype(dtype)), "crc32": checksum, "bytes": size}
+        facts = {
+            "schema_version": 1,
+            "shape": list(shape),
+            "dtype": str(np.dtype(dtype)),
+            "crc32": checksum,
+            "bytes": size,
+        }
         write_json(note, {**facts, "key": dict(key)})
     except BaseException:
         # Another process may have put the same bank there, whole: only what has no note goes.

@@ -73,7 +73,7 @@ def train_single(
     material = _prepare(dataset, record, weights.path, cache, backbone_builder, listen)
     run = stopped or create_run(runs_dir, record, name)
     with _training(run):
-        trained = train_classifier(material, title=run.name, listen=listen)
+        trained = train_classifier(material, listen=listen)
         all_val = np.arange(len(dataset.val))
         stage = "scores on val"
         y_score = score_features(trained.parts, material.val.maps, all_val, stage=stage, listen=listen)
@@ -236,7 +236,10 @@ def _write_model(
     folder: Path, trained: Trained, run: Run, name: str, decision: Decision | None = None
 ) -> None:
     record = run.record
-    write_json(folder / HISTORY, {"data": record.data.name, "epochs": trained.history})
+    write_json(
+        folder / HISTORY,
+        {"schema_version": 1, "data": record.data.name, "epochs": trained.history},
+    )
     card = ModelCard(
         name=name,
         members=1,

@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Literal
 
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text, TextType
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.examination import Examination
@@ -14,9 +15,32 @@ from pneumocli.core.examination import Examination
 SOURCES = {"out_of_fold": "out-of-fold images", "val": "validation images without a copy in train"}
 
 
+class _TitledTable(Table):
+    """A table whose title and caption are as wide as the screen: Rich breaks them at the table's width."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        title, caption = self.title, self.caption
+        if title:
+            yield _style(title, "table.title")
+        self.title = self.caption = None
+        try:
+            yield from super().__rich_console__(console, options)
+        finally:
+            self.title, self.caption = title, caption
+        if caption:
+            yield _style(caption, "table.caption")
+            yield Text("")  # the next table begins below
+
+
+def _style(words: TextType, style: str) -> Text:
+    text = words.copy() if isinstance(words, Text) else Text(words)
+    text.style = style
+    return text
+
+
 def start_table(title: str, columns: Sequence[str]) -> Table:
     """Return an empty table; the first column takes what users named, the others numbers and words."""
-    table = Table(
+    table = _TitledTable(
         title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False
     )
     for position, column in enumerate(columns):
@@ -56,6 +80,7 @@ def tabulate_examination(found: Examination) -> list[Table]:
     main.add_section()
     main.add_row("processor", Text(f"{found.processor}, {found.cores} cores"))
     main.add_row("native bfloat16", "yes" if found.native_bfloat16 else "no")
+    main.add_row("devices", Text(", ".join(found.devices)))
     main.add_row("data", Text(found.data or "none yet: pneumocli fetch"))
     main.add_row("weights", Text(found.weights or "none yet: pneumocli fetch"))
     main.add_row("cache", Text(f"{found.cache} ({found.free_bytes / 1e9:.0f} GB free)"))
