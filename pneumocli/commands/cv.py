@@ -54,7 +54,7 @@ def cv(
     that --groups keeps together, are in one fold. A stopped run goes on with the same command: finished
     folds are not done again.
     """
-    from pneumocli.commands.work import open_work, show_training
+    from pneumocli.commands.work import draw_training, open_work, show_training
     from pneumocli.core.scores import OUT_OF_FOLD
 
     with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet, folds, groups) as work:
@@ -73,3 +73,4 @@ def cv(
             notify=work.notify,
         )
     show_training(run, OUT_OF_FOLD, output_format, quiet, data)
+    draw_training(run, OUT_OF_FOLD, work.data.dataset, quiet)

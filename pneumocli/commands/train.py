@@ -36,7 +36,7 @@ def train(
     settings: dict[str, Any],
 ) -> None:
     """Train one model on the whole training split; the validation split says when to stop."""
-    from pneumocli.commands.work import open_work, show_training
+    from pneumocli.commands.work import draw_training, open_work, show_training
 
     with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet) as work:
         from pneumocli.core.experiments import train_single
@@ -52,3 +52,4 @@ def train(
             notify=work.notify,
         )
     show_training(run, "val", output_format, quiet, data)
+    draw_training(run, "val", work.data.dataset, quiet)
