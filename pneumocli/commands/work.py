@@ -119,10 +119,10 @@ def draw_training(run: Run, split: str, dataset: Dataset, quiet: bool) -> None:
 
 def draw_scored(run: Run, place: Path, split: str, images: Split, quiet: bool) -> None:
     """Draw the pictures of a scored split beside its figures, and say on stderr where they are."""
-    from pneumocli.core.results import read_results
-    from pneumocli.report.pictures import PICTURES, draw_results
+    from pneumocli.core.scored import read_scored_split
+    from pneumocli.report.pictures import PICTURES, draw_scored_split
 
-    drawn = draw_results(place, read_results(run, place, split), images)
+    drawn = draw_scored_split(place, read_scored_split(run, place, split), images)
     say(f"pictures: {place}: {', '.join(picture.file for picture in drawn)}; {PICTURES} lists them", quiet)
 
 

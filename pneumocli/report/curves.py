@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,14 @@ from pneumocli.report.style import (
     write_legend,
     write_title,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ENLARGED_FROM = 0.9
+INSET = (0.4, 0.07, 0.57, 0.53)
+# The line of chance is hidden below the words around the inset. No curve with so large an area comes there.
+COVERED = ((0.31, 1.01), (0.005, 0.66))
 
 
 @dataclass(frozen=True)
@@ -57,56 +65,31 @@ def plot_roc(
     Returns:
         One sentence that says what the picture shows.
     """
-    figure = start_figure(6, 7.2)
+    figure = start_figure(6, 7.8)
     axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="chance")
+    found = {
+        name: compute_metrics(scores.y_true, scores.y_score, threshold) for name, scores in models.items()
+    }
+    aucs = {name: f"AUC {found[name].roc_auc:.4f}{_bound(scores)}" for name, scores in models.items()}
     band = _average(folds)
-    if band is not None:
-        curve, colour = band.curve, COLOURS[2]
-        axes.fill_between(
-            curve.false_positive_rate,
-            curve.low,
-            curve.high,
-            color=colour,
-            alpha=0.25,
-            linewidth=0,
-            label="band: mean ± 1 SD of the folds' curves",
-        )
-        axes.plot(
-            curve.false_positive_rate,
-            curve.mean,
-            color=colour,
-            linestyle=":",
-            linewidth=2,
-            label=f"AUC {band.auc:.4f} ± {band.sd:.4f}  mean of {band.folds} folds",
-        )
-    sentences = []
-    for number, (name, scores) in enumerate(models.items()):
-        metrics = compute_metrics(scores.y_true, scores.y_score, threshold)
-        auc = f"AUC {metrics.roc_auc:.4f}{_bound(scores)}"
-        look: dict[str, Any] = {
-            "color": COLOURS[number % len(COLOURS)],
-            "linestyle": STYLES[number % len(STYLES)],
-        }
-        axes.plot(
-            *compute_roc(scores.y_true, scores.y_score),
-            marker=MARKERS[number % len(MARKERS)],
-            markevery=[],  # the marker is drawn at the threshold alone, and named in the legend
-            label=f"{auc}  {shorten_name(name)}",
-            **look,
-        )
-        axes.plot(
-            1 - metrics.specificity,
-            metrics.sensitivity,
-            MARKERS[number % len(MARKERS)],
-            color=look["color"],
-            markeredgecolor="black",
-        )
-        sentences.append(f"{name} {auc}, {_tell_point(metrics)}")
+    _draw_roc(axes, models, found, aucs, band)
+    main, scores = next(iter(models.items()))
+    if found[main].roc_auc > ENLARGED_FROM:
+        # The curves lie close together in the corner, and the rest of the square is empty.
+        inset = axes.inset_axes(INSET, transform=axes.transData, xlim=(-0.005, 0.3), ylim=(0.7, 1.005))
+        axes.fill_between(COVERED[0], *COVERED[1], color="white", linewidth=0, zorder=2.2)
+        _draw_roc(inset, models, found, aucs, band)
+        inset.set_title("the corner, enlarged", fontsize=8)
+        inset.tick_params(labelsize=8)
+        inset.grid(alpha=0.3)
+        axes.indicate_inset((-0.005, 0.7, 0.305, 0.305), edgecolor="0.4")
+    sentences = [
+        f"{name} {aucs[name]}, sensitivity {metrics.sensitivity:.4f}, specificity {metrics.specificity:.4f}"
+        for name, metrics in found.items()
+    ]
     if band is not None:
         sentences.append(f"the mean of the {band.folds} folds' curves AUC {band.auc:.4f} (SD {band.sd:.4f})")
-    main = next(iter(models.values()))
-    write_title(figure, f"ROC: {title}", f"{images}, {count_classes(main.y_true)}")
+    write_title(figure, f"ROC: {title}", f"{images}, {count_classes(scores.y_true)}")
     axes.set_xlabel(f"1 - specificity   (markers: {_name_threshold(threshold, rule)})")
     axes.set_ylabel("sensitivity")
     axes.set_aspect("equal")
@@ -114,8 +97,8 @@ def plot_roc(
     write_legend(figure, [axes])
     save_figure(figure, path)
     return (
-        f"ROC curves, {title}, {images}, {count_classes(main.y_true)}, at the {_name_threshold(threshold, rule)}: "
-        f"{'; '.join(sentences)}."
+        f"ROC curves, {title}, {images}, {count_classes(scores.y_true)}, at the "
+        f"{_name_threshold(threshold, rule)}: {'; '.join(sentences)}."
     )
 
 
@@ -141,7 +124,7 @@ def plot_precision_recall(
     Returns:
         One sentence that says what the picture shows.
     """
-    figure = start_figure(6, 7)
+    figure = start_figure(6, 7.4)
     axes = figure.add_subplot()
     main = next(iter(models.values()))
     share = float(np.mean(main.y_true))
@@ -194,6 +177,41 @@ def plot_precision_recall(
     )
 
 
+def _draw_roc(
+    axes: "Axes",
+    models: Mapping[str, Scores],
+    found: Mapping[str, Metrics],
+    aucs: Mapping[str, str],
+    band: _Band | None,
+) -> None:
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="chance")
+    if band is not None:
+        x, colour = band.curve.false_positive_rate, COLOURS[2]
+        axes.fill_between(
+            x,
+            band.curve.low,
+            band.curve.high,
+            color=colour,
+            alpha=0.25,
+            linewidth=0,
+            label="band: mean ± 1 SD of the folds' curves",
+        )
+        mean = f"AUC {band.auc:.4f} ± {band.sd:.4f}  mean of {band.folds} folds"
+        axes.plot(x, band.curve.mean, color=colour, linestyle=":", linewidth=2, label=mean)
+    for number, (name, scores) in enumerate(models.items()):
+        marker = MARKERS[number % len(MARKERS)]
+        look: dict[str, Any] = {"color": COLOURS[number % len(COLOURS)], "marker": marker}
+        axes.plot(
+            *compute_roc(scores.y_true, scores.y_score),
+            linestyle=STYLES[number % len(STYLES)],
+            markevery=[],  # at the threshold alone, but named in the legend
+            label=f"{aucs[name]}  {shorten_name(name)}",
+            **look,
+        )
+        metrics = found[name]
+        axes.plot(1 - metrics.specificity, metrics.sensitivity, markeredgecolor="black", **look)
+
+
 def _average(folds: Sequence[Scores]) -> _Band | None:
     if len(folds) < 2:
         return None
@@ -212,7 +230,3 @@ def _bound(scores: Scores) -> str:
 
 def _name_threshold(threshold: float, rule: str | None) -> str:
     return f"threshold {threshold:.4f}" + ("" if rule is None else f", rule {rule}")
-
-
-def _tell_point(metrics: Metrics) -> str:
-    return f"sensitivity {metrics.sensitivity:.4f}, specificity {metrics.specificity:.4f}"

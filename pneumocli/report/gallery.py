@@ -61,12 +61,12 @@ def plot_gallery(
     missed = int((scores.y_true[errors] == 1).sum())
     probability = apply_temperature(scores.y_score, temperature)
     called_from = float(apply_temperature(threshold, temperature))
+    kinds = f"{missed} missed pneumonia and {len(errors) - missed} normal called pneumonia"
     groups = {
-        f"Worst errors: {len(worst)} of {len(errors)}, farthest from {called_from:.4f} first, of "
-        f"{missed} missed pneumonia and {len(errors) - missed} normal called pneumonia": worst,
-        f"Least certain: the {len(nearest)} nearest to {called_from:.4f}, from which on an image is called pneumonia": (
-            nearest
-        ),
+        f"Worst errors: {len(worst)} of {len(errors)} ({kinds}), the farthest from {called_from:.4f} "
+        "first": worst,
+        f"Least certain: the {len(nearest)} nearest to {called_from:.4f}, from which on images are called "
+        "pneumonia": nearest,
     }
     figure = start_figure(7.5, 10.8)
     for part, (name, places) in zip(
@@ -78,10 +78,9 @@ def plot_gallery(
     save_figure(figure, path)
     farthest = f", the farthest with a probability of {probability[worst[0]]:.4f}" if len(worst) else ""
     return (
-        f"Images of {len(worst)} of {len(errors)} errors ({missed} missed pneumonia, {len(errors) - missed} "
-        f"normal called pneumonia), {title}, {images}{farthest}, and of the {len(nearest)} least certain ones, whose "
-        f"probabilities go from {probability[nearest].min():.4f} to {probability[nearest].max():.4f} around "
-        f"the threshold {called_from:.4f}."
+        f"Images of {len(worst)} of {len(errors)} errors ({kinds}), {title}, {images}{farthest}, and of the "
+        f"{len(nearest)} least certain ones, whose probabilities go from {probability[nearest].min():.4f} to "
+        f"{probability[nearest].max():.4f} around the threshold {called_from:.4f}."
     )
 
 

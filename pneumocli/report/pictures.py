@@ -12,8 +12,8 @@ from pneumocli.core.data import Split
 from pneumocli.core.figures import POOLED_NAME, name_fold
 from pneumocli.core.files import write_json
 from pneumocli.core.history import read_history
-from pneumocli.core.results import Results
 from pneumocli.core.runs import Run
+from pneumocli.core.scored import ScoredSplit
 from pneumocli.report.curves import plot_precision_recall, plot_roc
 from pneumocli.report.figures import name_source
 from pneumocli.report.gallery import plot_gallery
@@ -46,7 +46,7 @@ class PictureList(BaseModel):
     disclaimer: str = DISCLAIMER
 
 
-def draw_results(place: Path, results: Results, split: Split) -> list[Picture]:
+def draw_scored_split(place: Path, scored: ScoredSplit, split: Split) -> list[Picture]:
     """Draw all pictures of one split and list them; those of another scoring of it are replaced.
 
     Args:
@@ -56,9 +56,9 @@ def draw_results(place: Path, results: Results, split: Split) -> list[Picture]:
     Raises:
         RunError: the scores are not of these images.
     """
-    figures, decision, main = results.figures, results.decision, results.main
+    figures, decision, main = scored.figures, scored.decision, scored.main
     scores, threshold, rule, temperature = (
-        results.main_scores,
+        scored.main_scores,
         decision.threshold,
         decision.rule,
         decision.temperature,
@@ -70,7 +70,7 @@ def draw_results(place: Path, results: Results, split: Split) -> list[Picture]:
     models = {main: scores}
     # A fold's out-of-fold scores are of its own part of the images, which no other curve is of.
     if figures.best_single is not None and main != POOLED_NAME:
-        models[figures.best_single] = results.scores[figures.best_single]
+        models[figures.best_single] = scored.scores[figures.best_single]
     shown = {
         f"{name} (best single)" if name == figures.best_single else name: models[name] for name in models
     }
@@ -90,7 +90,7 @@ def draw_results(place: Path, results: Results, split: Split) -> list[Picture]:
             images=images,
             threshold=threshold,
             rule=rule,
-            folds=list(results.folds.values()),
+            folds=list(scored.folds.values()),
         ),
         ("precision_recall", "Precision-recall curves", of_all): plot_precision_recall(
             name_file("precision_recall"),

@@ -40,7 +40,7 @@ def plot_reliability(path: Path, scores: Scores, temperature: float, *, title: s
     Returns:
         One sentence that says what the picture shows.
     """
-    figure = start_figure(6, 8.4)
+    figure = start_figure(6, 8.8)
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1, label="as said: share equal to probability")
     drawn: dict[str, NDArray[np.floating]] = {
@@ -74,8 +74,8 @@ def plot_reliability(path: Path, scores: Scores, temperature: float, *, title: s
     write_legend(figure, [axes])
     save_figure(figure, path)
     return (
-        f"Reliability in 15 bins, {title}, {images}, {count_classes(scores.y_true)}: {', '.join(sentences)}, with the "
-        f"temperature {temperature:.3f}; lower is better."
+        f"Reliability in 15 bins, {title}, {images}, {count_classes(scores.y_true)}: {', '.join(sentences)}, "
+        f"with the temperature {temperature:.3f}; lower is better."
     )
 
 
@@ -107,7 +107,7 @@ def plot_histogram(
     probability = apply_temperature(scores.y_score, temperature)
     called_from = float(apply_temperature(threshold, temperature))
     counts = count_scores(scores.y_true, probability, call_labels(scores.y_score, threshold))
-    figure = start_figure(6, 6.6)
+    figure = start_figure(6, 7.2)
     panels = figure.subplots(2, 1, sharex=True)
     sentences = []
     for label, (axes, name) in enumerate(zip(panels, CLASS_NAMES, strict=True)):

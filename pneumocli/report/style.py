@@ -23,19 +23,17 @@ DPI = 150
 NAME_CHARACTERS = 40
 TITLE_CHARACTERS_AN_INCH = 11.5
 FOOT_INCHES = 0.25
+LEGEND_LINE_INCHES = 0.2
 
 
 def start_figure(width: float, height: float) -> "Figure":
-    """Return an empty figure of so many inches with the disclaimer at its foot.
-
-    Its parts make room for each other.
-    """
+    """Return an empty figure of so many inches with the disclaimer at its foot."""
     from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    figure = Figure(figsize=(width, height))
     foot = FOOT_INCHES / height
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(rect=(0, foot, 1, 1 - foot)))
     figure.text(0.5, foot / 2, DISCLAIMER, fontsize=8, color="0.35", ha="center", va="center")
+    _lay_out(figure, FOOT_INCHES)
     return figure
 
 
@@ -63,17 +61,25 @@ def write_legend(figure: "Figure", axes: Sequence["Axes"], columns: int = 1) -> 
     for each in axes:
         lines, labels = each.get_legend_handles_labels()
         shown |= zip(labels, lines, strict=True)
-    foot = FOOT_INCHES / figure.get_figheight()
     legend = figure.legend(
         list(shown.values()),
         list(shown),
-        loc="outside lower center",
-        bbox_to_anchor=(0, foot, 1, 1 - foot),
+        loc="lower center",
+        bbox_to_anchor=(0.5, FOOT_INCHES / figure.get_figheight()),
         ncols=columns,
         fontsize=9,
     )
+    _lay_out(figure, FOOT_INCHES + LEGEND_LINE_INCHES * (-(-len(shown) // columns) + 0.5))
     for text in legend.get_texts():
         text.set_parse_math(False)
+
+
+def _lay_out(figure: "Figure", foot_inches: float) -> None:
+    """Let the axes make room for each other above a foot that stays free."""
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    foot = foot_inches / figure.get_figheight()
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0, foot, 1, 1 - foot)))
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

@@ -13,7 +13,7 @@ from pneumocli.core.scores import Scores, read_scores
 
 
 @dataclass(frozen=True)
-class Results:
+class ScoredSplit:
     """What a run's models answered on one split, and the figures of it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Results:
         return {name: part for name, part in self.scores.items() if name != self.main}
 
 
-def read_results(run: Run, place: Path, split: str) -> Results:
+def read_scored_split(run: Run, place: Path, split: str) -> ScoredSplit:
     """Read the figures and scores of a split.
 
     Args:
@@ -66,4 +66,4 @@ def read_results(run: Run, place: Path, split: str) -> Results:
     main, part = list(scores.items())[-1]
     if compute_metrics(part.y_true, part.y_score) != figures.models[main]:
         raise RunError(f"{place}: the {split} scores are not those of the figures; the run folder is damaged")
-    return Results(figures, figures.decision, scores)
+    return ScoredSplit(figures, figures.decision, scores)
