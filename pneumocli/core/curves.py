@@ -77,8 +77,11 @@ def sample_roc(
         ValueError: as for `compute_metrics`.
     """
     x, y = compute_roc(y_true, y_score)
-    is_highest = np.append(np.diff(x) > 0, True)
-    return np.interp(false_positive_rate, x[is_highest], y[is_highest])
+    left = np.searchsorted(x, false_positive_rate, side="right") - 1
+    right = np.minimum(left + 1, len(x) - 1)
+    width = x[right] - x[left]
+    share = np.divide(false_positive_rate - x[left], width, out=np.zeros(len(left)), where=width > 0)
+    return y[left] + share * (y[right] - y[left])
 
 
 def average_roc(parts: Sequence[tuple[ArrayLike, ArrayLike]], samples: int = SAMPLES) -> MeanRoc:

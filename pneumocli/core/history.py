@@ -21,7 +21,8 @@ class History:
         phase: "head" or "tune".
         epoch: int64, from 1 in each phase; 0 is the start of phase "tune", which competes with its epochs
             where there is early stopping.
-        place: int64, the epoch counted through both phases; epoch 0 of "tune" stands at the last of "head".
+        place: float64, the epoch counted through both phases; epoch 0 of "tune" stands half way between
+            them.
         loss, auc: float64, on the images trained on; NaN where they are not known.
         val_loss, val_auc: float64, on the validation images.
         kept: where in these arrays the epoch is whose weights the model has.
@@ -29,7 +30,7 @@ class History:
 
     phase: tuple[str, ...]
     epoch: NDArray[np.int64]
-    place: NDArray[np.int64]
+    place: NDArray[np.float64]
     loss: NDArray[np.float64]
     auc: NDArray[np.float64]
     val_loss: NDArray[np.float64]
@@ -63,4 +64,5 @@ def read_history(folder: Path) -> History:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}); the run folder is damaged") from None
     before = np.where(np.array(phase) == "tune", phase.count("head"), 0)
-    return History(phase, epoch, epoch + before, **values, kept=kept)
+    place = np.where(epoch == 0, 0.5, epoch) + before
+    return History(phase, epoch, place, **values, kept=kept)

@@ -43,8 +43,9 @@ def plot_learning(
         for row, (measure, _) in enumerate(MEASURES):
             axes = panels[2 * band + row, column]
             _draw(axes, history, measure, faint=together)
-        head = f"all {len(histories)} models" if together else shorten_name(name)
-        panels[2 * band, column].set_title(head, fontsize=10, parse_math=False)
+        if len(histories) > 1:
+            head = f"all {len(histories)} models" if together else shorten_name(name)
+            panels[2 * band, column].set_title(head, fontsize=10, parse_math=False)
     for row in range(2):
         _share_scale([panels[2 * band + row, column] for band in range(bands) for column in range(columns)])
     for place, axes in np.ndenumerate(panels):
@@ -111,7 +112,7 @@ def _draw(axes: "Axes", history: History, measure: str, faint: bool) -> None:
             color="0.4",
             linewidth=1,
             linestyle=":",
-            label="left: head alone, right: last layers too",
+            label="left: head alone; right: last layers too",
         )
 
 
