@@ -34,6 +34,7 @@ from pneumocli.core.figures import read_figures
 from pneumocli.core.runs import CONFIG, DECISION, ENSEMBLE, EXTERNAL, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
+from pneumocli.report.pictures import LEARNING_CURVES, PICTURES, read_pictures
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
 pytest_plugins = ["trained"]
@@ -295,6 +296,8 @@ def test_cross_validate_then_join_then_evaluate_then_predict(
     assert str(runs_dir / "cv-1" / ENSEMBLE) in result.stderr
     assert DISCLAIMER in result.stderr
     assert read_card(runs_dir / "cv-1" / ENSEMBLE).members == 2
+    drawn = {LEARNING_CURVES, *name_pictures(OUT_OF_FOLD), *name_pictures("test")}
+    assert list_pictures(runs_dir / "cv-1") == drawn
 
     result = succeed("evaluate", "--ensemble", runs_dir, "--data", data_file, "--format", "json")
     scored = json.loads(result.stdout)
@@ -327,7 +330,7 @@ def test_train_on_drawn_images_is_marked(tmp_path: Path) -> None:
     assert DISCLAIMER in result.stderr
     run_dir = tmp_path / "runs" / "synthetic-train-1"
     assert read_figures(run_dir, "val").synthetic
-    assert {path.name for path in run_dir.iterdir()} == {
+    assert {path.name for path in run_dir.iterdir() if path.suffix != ".png"} == {
         CONFIG,
         "history.json",
         MODEL,
@@ -335,7 +338,22 @@ def test_train_on_drawn_images_is_marked(tmp_path: Path) -> None:
         "scores_val.npz",
         "scores_stopping.npz",
         "metrics_val.json",
+        PICTURES,
     }
+    assert list_pictures(run_dir) == {LEARNING_CURVES, *name_pictures("val")}
+
+
+def name_pictures(split: str) -> list[str]:
+    kinds = ("roc", "precision_recall", "confusion", "reliability", "histogram", "gallery")
+    return [f"{kind}_{split}.png" for kind in kinds]
+
+
+def list_pictures(folder: Path) -> set[str]:
+    """The pictures in a folder, each of which is whole and is listed there."""
+    names = {path.name for path in folder.glob("*.png")}
+    assert {picture.file for picture in read_pictures(folder)} == names
+    assert all(is_picture(folder / name) for name in names)
+    return names
 
 
 def is_picture(path: Path) -> bool:
@@ -344,11 +362,10 @@ def is_picture(path: Path) -> bool:
         return picture.format == "PNG" and min(picture.size) > 500
 
 
-def test_evaluate_draws_the_curves_of_folds(cv_copy: Run, data_file: Path) -> None:
+def test_evaluate_draws_the_pictures_of_folds(cv_copy: Run, data_file: Path) -> None:
     result = succeed("evaluate", cv_copy.path, "--data", data_file)
-    for name in ("roc_test.png", "reliability_test.png"):
-        assert is_picture(cv_copy.path / name)
-        assert str(cv_copy.path / name) in result.stderr
+    assert list_pictures(cv_copy.path) == set(name_pictures("test"))
+    assert f"pictures: {cv_copy.path}: {', '.join(name_pictures('test'))}; {PICTURES}" in result.stderr
 
 
 def test_evaluate_says_how_sure_the_ensembles_figures_are(cv_copy: Run) -> None:
@@ -430,10 +447,9 @@ def test_compare_two_runs_on_the_same_images(cv_copy: Run, train_copy: Run) -> N
     assert f"A: {cv_copy.name}" in succeed("compare", *names).stdout
 
 
-def test_evaluate_draws_the_curve_of_a_single_model(train_copy: Run, data_file: Path) -> None:
+def test_evaluate_draws_the_pictures_of_a_single_model(train_copy: Run, data_file: Path) -> None:
     succeed("evaluate", train_copy.name, "--split", "val", "--data", data_file)
-    assert is_picture(train_copy.path / "roc_val.png")
-    assert is_picture(train_copy.path / "reliability_val.png")
+    assert list_pictures(train_copy.path) == set(name_pictures("val"))
     assert not list(train_copy.path.glob("*test*"))
 
 
@@ -659,7 +675,7 @@ def test_external_validation(cv_copy: Run, train_copy: Run, data_file: Path, tmp
         12,
     )
     assert content == json.loads((place / "metrics_all.json").read_text())
-    assert is_picture(place / "roc_all.png")
+    assert list_pictures(place) == set(name_pictures("all"))
     for words in ("external validation", "scored on: all images of labels.csv", "28 px"):
         assert words in result.stderr
     assert {path: path.read_bytes() for path in kept} == kept

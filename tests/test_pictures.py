@@ -125,8 +125,8 @@ def test_picture_is_drawn_whole_with_a_sentence(kind: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "learning"])
-@pytest.mark.parametrize("name", [LONG, NAMES[2]])
-def test_any_name_fits_in(kind: str, name: str, tmp_path: Path) -> None:
+def test_long_name_with_signs_fits_in(kind: str, tmp_path: Path) -> None:
+    name = f"{NAMES[2]} {LONG}"
     told = draw_one(kind, tmp_path / "x.png", title=name)
     picture = open_picture(tmp_path / "x.png")
     assert (picture[:, [0, -1]] == 255).all()
@@ -203,14 +203,12 @@ def test_single_image_of_a_class_has_no_interval(tmp_path: Path) -> None:
 SPLIT_OF_FOUR = Split(SPLIT.images[:4], np.array([0, 0, 0, 1]))
 
 
-def test_perfect_scores_enlarge_the_corner(tmp_path: Path) -> None:
+def test_perfect_scores_are_drawn_with_the_corner_enlarged(tmp_path: Path) -> None:
     perfect = Scores(SCORES.index, SCORES.y_true, SCORES.y_true.astype(np.float32))
-    for kind in KINDS:
-        draw_one(kind, tmp_path / f"{kind}.png", scores=perfect)
-    enlarged, plain = open_picture(tmp_path / "roc.png"), None
-    draw_one("roc", tmp_path / "roc.png")
-    plain = open_picture(tmp_path / "roc.png")
-    assert (enlarged != plain).any()
+    told = {kind: draw_one(kind, tmp_path / f"{kind}.png", scores=perfect) for kind in KINDS}
+    assert "AUC 1.0000 (95 %: 1.0000 to 1.0000), sensitivity 1.0000, specificity 1.0000" in told["roc"]
+    # The frame of the inset stands where else there is nothing.
+    assert (open_picture(tmp_path / "roc.png")[650:850, 400:850] < 100).all(axis=-1).any()
 
 
 def test_marker_stands_at_the_threshold(tmp_path: Path) -> None:
@@ -287,7 +285,7 @@ def test_gallery_of_few_images_without_errors(tmp_path: Path) -> None:
     open_picture(tmp_path / "x.png")
 
 
-@pytest.mark.parametrize("pixels", [8, 28, 224, 500])
+@pytest.mark.parametrize("pixels", [8, 500])
 def test_gallery_of_any_size(pixels: int, tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, pixels, pixels), np.uint8)
     draw_one("gallery", tmp_path / "x.png", split=Split(images, SCORES.y_true))
@@ -315,7 +313,7 @@ def test_learning_curves_say_what_is_kept(tmp_path: Path) -> None:
     assert "no early" not in plot_learning(tmp_path / "x.png", histories, early_stopping=True, **words)
 
 
-@pytest.mark.parametrize("folds", [2, 6, 10, 11, 40])
+@pytest.mark.parametrize("folds", [2, 6, 40])
 def test_learning_curves_of_many_folds(folds: int, tmp_path: Path) -> None:
     histories = {f"fold {fold}": make_history(1, fold % 3) for fold in range(1, folds + 1)}
     plot_learning(tmp_path / "x.png", histories, title="cv-1", images="n = 9", early_stopping=True)
@@ -352,7 +350,9 @@ def test_set_of_a_scored_split(
     assert f"ensemble AUC {ensemble:.4f}" in listed["pictures"][0]["alt"]
     assert f"{evaluation.figures.best_single} (best single) AUC" in listed["pictures"][0]["alt"]
     average = (evaluation.figures.estimates_at_rule or {})["ensemble"]["average_precision"]
-    assert f"average precision {average.value:.4f} ({average.low:.4f} to" in listed["pictures"][1]["alt"]
+    assert (
+        f"average precision {average.value:.4f} (95 %: {average.low:.4f} to" in listed["pictures"][1]["alt"]
+    )
 
 
 def test_out_of_fold_pictures_show_the_training_images(cv_copy: Run, small_dataset: Dataset) -> None:
@@ -435,4 +435,4 @@ def test_set_of_pictures_takes_two_seconds(cv_run: Run, tmp_path: Path) -> None:
     draw_scored_split(tmp_path, scored, split)
     started = time.process_time()
     draw_scored_split(tmp_path, scored, split)
-    assert time.process_time() - started < 4  # twice what an idle machine takes is still no fault of ours
+    assert time.process_time() - started < 4  # below 2 s alone; busy machines get twice that
