@@ -89,7 +89,7 @@ def plot_roc(
     ]
     if band is not None:
         sentences.append(f"the mean of the {band.folds} folds' curves AUC {band.auc:.4f} (SD {band.sd:.4f})")
-    write_title(figure, f"ROC: {title}", f"{images}, {count_classes(scores.y_true)}")
+    write_title(figure, f"ROC: {title}, {images}", count_classes(scores.y_true))
     axes.set_xlabel(f"1 - specificity   (markers: {_name_threshold(threshold, rule)})")
     axes.set_ylabel("sensitivity")
     axes.set_aspect("equal")
@@ -163,7 +163,7 @@ def plot_precision_recall(
         sentences.append(
             f"{name} average precision{shown[2:]}, {precision}, recall {metrics.sensitivity:.4f}"
         )
-    write_title(figure, f"Precision-recall: {title}", f"{images}, {count_classes(main.y_true)}")
+    write_title(figure, f"Precision-recall: {title}, {images}", count_classes(main.y_true))
     axes.set_xlabel(f"recall, sensitivity   (markers: {_name_threshold(threshold, rule)})")
     axes.set_ylabel("precision, PPV")
     axes.set_xlim(-0.03, 1.03)

@@ -1,5 +1,6 @@
 """The worst errors and the least certain images as a picture."""
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 IMAGE_INCHES = 1.55
+HEADING_CHARACTERS = 90
 FRAMES = "thick frame: called wrong; broken: normal called pneumonia"
 
 
@@ -72,9 +74,9 @@ def plot_gallery(
     for part, (name, places) in zip(
         figure.subfigures(2, 1, squeeze=False).ravel(), groups.items(), strict=True
     ):
-        part.suptitle(name, fontsize=9.5)
+        part.suptitle(textwrap.fill(name, HEADING_CHARACTERS), fontsize=9.5)
         _draw_images(part, split, scores, places, probability, threshold)
-    write_title(figure, f"Cases: {title}", f"{images}, {count_classes(scores.y_true)}", FRAMES)
+    write_title(figure, f"Cases: {title}, {images}", count_classes(scores.y_true), FRAMES)
     save_figure(figure, path)
     farthest = f", the farthest with a probability of {probability[worst[0]]:.4f}" if len(worst) else ""
     return (

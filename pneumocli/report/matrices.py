@@ -43,7 +43,7 @@ def plot_confusion(
         )
     panels[0].set_ylabel("truth")
     counts = f"n = {found[0].tn + found[0].fp} normal + {found[0].fn + found[0].tp} pneumonia"
-    write_title(figure, f"Confusion matrix: {title}", f"{images}, {counts}")
+    write_title(figure, f"Confusion matrix: {title}, {images}", counts)
     save_figure(figure, path)
     return f"Confusion matrix, {title}, {images}, {counts}: {'; '.join(sentences)}."
 

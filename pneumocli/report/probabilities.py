@@ -64,7 +64,7 @@ def plot_reliability(path: Path, scores: Scores, temperature: float, *, title: s
         edges = [part.low for part in bins] + [bins[-1].high]
         counts.stairs([part.n for part in bins], edges, linewidth=1.5, **look)
         sentences.append(f"{name} calibration {told}")
-    write_title(figure, f"Reliability: {title}", f"{images}, {count_classes(scores.y_true)}")
+    write_title(figure, f"Reliability: {title}, {images}", count_classes(scores.y_true))
     axes.set_ylabel("share of pneumonia")
     counts.set_xlabel(f"probability of pneumonia   (after: temperature {temperature:.3f})")
     counts.set_ylabel("images in the bin")
@@ -143,7 +143,7 @@ def plot_histogram(
         f"calibrated probability of pneumonia\n(line: called pneumonia from {called_from:.4f} on{chosen})",
         parse_math=False,
     )
-    write_title(figure, f"Probabilities by class: {title}", f"{images}, {count_classes(scores.y_true)}")
+    write_title(figure, f"Probabilities by class: {title}, {images}", count_classes(scores.y_true))
     write_legend(figure, list(panels), columns=2)
     save_figure(figure, path)
     medians = ", ".join(
