@@ -51,7 +51,8 @@ def plot_confusion(
 def _draw_matrix(axes: "Axes", metrics: Metrics) -> None:
     counts = np.array([[metrics.tn, metrics.fp], [metrics.fn, metrics.tp]])
     shares = counts / counts.sum(axis=1, keepdims=True)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.15)
+    # Never so dark that black words on it could not be read.
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.8)
     letters = (("TN", "FP"), ("FN", "TP"))
     for row in range(2):
         for column in range(2):
@@ -62,7 +63,6 @@ def _draw_matrix(axes: "Axes", metrics: Metrics) -> None:
                 ha="center",
                 va="center",
                 fontsize=13,
-                color="white" if shares[row, column] > 0.8 else "black",
             )
     axes.set_xticks([0, 1], CLASS_NAMES)
     axes.set_yticks([0, 1], CLASS_NAMES, rotation=90, va="center")
