@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 from small import FOLDS, copy_run
@@ -24,6 +25,7 @@ from pneumocli.core.runs import HISTORY, Run
 from pneumocli.core.scored import ScoredSplit, read_scored_split
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, read_scores
 from pneumocli.core.uncertainty import bound_auc
+from pneumocli.report import learning
 from pneumocli.report.curves import plot_precision_recall, plot_roc
 from pneumocli.report.gallery import plot_gallery
 from pneumocli.report.learning import plot_learning
@@ -149,8 +151,6 @@ def test_a_name_with_an_underscore_is_in_the_legend(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written_if_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from matplotlib.figure import Figure
-
     def fail(figure: Figure, path: Path, **options: object) -> None:
         path.write_bytes(b"half")
         raise OSError("no space left")
@@ -311,6 +311,19 @@ def test_learning_curves_say_what_is_kept(tmp_path: Path) -> None:
     assert "fold 2 keeps epoch 4 of phase head" in told
     assert draws(open_picture(tmp_path / "x.png"), COLOURS[0])
     assert "no early" not in plot_learning(tmp_path / "x.png", histories, early_stopping=True, **words)
+
+
+def test_panels_without_a_fold_do_not_stretch_the_scale(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    figures: list[Figure] = []
+    monkeypatch.setattr(learning, "save_figure", lambda figure, path: figures.append(figure))
+    histories = {f"fold {fold}": make_history() for fold in range(1, 8)}
+    plot_learning(tmp_path / "x.png", histories, title="x", images="x", early_stopping=True)
+    shown = [axes for axes in figures[0].axes if axes.get_visible()]
+    assert len(shown) == 14
+    lowest = float(make_history().auc.min())
+    assert all(lowest - 0.1 < axes.get_ylim()[0] < lowest for axes in shown if "AUC" in axes.get_ylabel())
 
 
 @pytest.mark.parametrize("folds", [2, 6, 40])

@@ -47,10 +47,9 @@ def plot_learning(
             head = f"all {len(histories)} models" if together else shorten_name(name)
             panels[2 * band, column].set_title(head, fontsize=10, parse_math=False)
     for row in range(2):
-        _share_scale([panels[2 * band + row, column] for band in range(bands) for column in range(columns)])
+        _share_scale([axes for axes in panels[row::2].ravel() if axes.lines])
     for place, axes in np.ndenumerate(panels):
-        number = place[0] // 2 * columns + place[1]
-        axes.set_visible(together or number < len(histories))
+        axes.set_visible(bool(axes.lines))
         if place[1] == 0:
             axes.set_ylabel(MEASURES[place[0] % 2][1])
         else:

@@ -139,8 +139,8 @@ def draw_learning(run: Run) -> list[Picture]:
     title += f", {record.data.name}"
     images = f"n = {record.data.train_images} train"
     if record.folds is not None:
-        images += f", all but its own part for each of {record.folds} folds"
-    images += f"; {record.data.stopping_images} validation images without a copy in train"
+        images += f", one of {record.folds} folds held out"
+    images += f"; {record.data.stopping_images} validation, without a copy in train"
     alt = plot_learning(
         run.path / LEARNING_CURVES,
         histories,
