@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from pneumocli.cli import app
 from pneumocli.core.data import Dataset
 from pneumocli.core.runs import Run
+from pneumocli.report.pictures import read_pictures
 
 SMALL = shlex.split("--recipe original --weights none --image-size 32 --head-units 8 --tune-layers 6")
 SHORT = (*SMALL, "--head-epochs", "1", "--tune-epochs", "1", "--precision", "float32")
@@ -41,6 +42,19 @@ def fail(*arguments: object, exit_code: int = 1) -> str:
 
 def list_runs_made(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "runs").iterdir()) if (tmp_path / "runs").exists() else []
+
+
+def name_pictures(split: str) -> list[str]:
+    kinds = ("roc", "precision_recall", "confusion", "reliability", "histogram", "gallery")
+    return [f"{kind}_{split}.png" for kind in kinds]
+
+
+def list_pictures(folder: Path) -> set[str]:
+    """The pictures in a folder, each of which is whole and is listed there."""
+    names = {path.name for path in folder.glob("*.png")}
+    assert {picture.file for picture in read_pictures(folder)} == names
+    assert all(is_picture(folder / name) for name in names)
+    return names
 
 
 def is_picture(path: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import typer.main
-from commandline import SHORT, fail, list_runs_made, run, succeed
+from commandline import SHORT, fail, list_pictures, list_runs_made, name_pictures, run, succeed
 
 from pneumocli import DISCLAIMER
 from pneumocli.cli import app
@@ -19,7 +19,8 @@ from pneumocli.core.calibration import apply_temperature
 from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.runs import CONFIG, DECISION, ENSEMBLE, MODEL, Run, open_run
-from pneumocli.core.scores import read_scores
+from pneumocli.core.scores import OUT_OF_FOLD, read_scores
+from pneumocli.report.pictures import LEARNING_CURVES
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
 pytest_plugins = ["trained"]
@@ -73,6 +74,8 @@ def test_cross_validate_then_join_then_evaluate_then_predict(
     assert str(runs_dir / "cv-1" / ENSEMBLE) in result.stderr
     assert DISCLAIMER in result.stderr
     assert read_card(runs_dir / "cv-1" / ENSEMBLE).members == 2
+    drawn = {LEARNING_CURVES, *name_pictures(OUT_OF_FOLD), *name_pictures("test")}
+    assert list_pictures(runs_dir / "cv-1") == drawn
 
     result = succeed("evaluate", "--ensemble", runs_dir, "--data", data_file, "--format", "json")
     scored = json.loads(result.stdout)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from commandline import fail, is_picture, read_scored, succeed, write_data, write_labels
+from commandline import fail, list_pictures, name_pictures, read_scored, succeed, write_data, write_labels
 from pictures import draw_files
 from small import copy_run
 
@@ -13,16 +13,16 @@ from pneumocli.core.figures import read_figures
 from pneumocli.core.runs import CONFIG, DECISION, EXTERNAL, MODEL, Run
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.synthetic import draw_dataset
+from pneumocli.report.pictures import PICTURES
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
 pytest_plugins = ["trained"]
 
 
-def test_evaluate_draws_the_curves_of_folds(cv_copy: Run, data_file: Path) -> None:
+def test_evaluate_draws_the_pictures_of_folds(cv_copy: Run, data_file: Path) -> None:
     result = succeed("evaluate", cv_copy.path, "--data", data_file)
-    for name in ("roc_test.png", "reliability_test.png"):
-        assert is_picture(cv_copy.path / name)
-        assert str(cv_copy.path / name) in result.stderr
+    assert list_pictures(cv_copy.path) == set(name_pictures("test"))
+    assert f"pictures: {cv_copy.path}: {', '.join(name_pictures('test'))}; {PICTURES}" in result.stderr
 
 
 def test_evaluate_says_how_sure_the_ensembles_figures_are(cv_copy: Run) -> None:
@@ -74,8 +74,7 @@ def test_evaluate_says_how_the_rule_carries_over(split: str, cv_copy: Run) -> No
 
 def test_evaluate_draws_the_curve_of_a_single_model(train_copy: Run, data_file: Path) -> None:
     succeed("evaluate", train_copy.name, "--split", "val", "--data", data_file)
-    assert is_picture(train_copy.path / "roc_val.png")
-    assert is_picture(train_copy.path / "reliability_val.png")
+    assert list_pictures(train_copy.path) == set(name_pictures("val"))
     assert not list(train_copy.path.glob("*test*"))
 
 
@@ -150,7 +149,7 @@ def test_external_validation(cv_copy: Run, train_copy: Run, data_file: Path, tmp
         12,
     )
     assert content == json.loads((place / "metrics_all.json").read_text())
-    assert is_picture(place / "roc_all.png")
+    assert list_pictures(place) == set(name_pictures("all"))
     for words in ("external validation", "scored on: all images of labels.csv", "28 px"):
         assert words in result.stderr
     assert {path: path.read_bytes() for path in kept} == kept

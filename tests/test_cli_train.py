@@ -6,7 +6,7 @@ from typing import Any, Union, get_args, get_origin
 
 import keras
 import pytest
-from commandline import SHORT, fail, list_runs_made, run, succeed, write_labels
+from commandline import SHORT, fail, list_pictures, list_runs_made, name_pictures, run, succeed, write_labels
 from pydantic.fields import FieldInfo
 
 from pneumocli import DISCLAIMER
@@ -14,6 +14,7 @@ from pneumocli.core import experiments
 from pneumocli.core.config import DEFAULT_RECIPE, RECIPES, TrainConfig
 from pneumocli.core.figures import read_figures
 from pneumocli.core.runs import CONFIG, DECISION, MODEL, Run
+from pneumocli.report.pictures import LEARNING_CURVES, PICTURES
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
 pytest_plugins = ["trained"]
@@ -190,7 +191,7 @@ def test_train_on_drawn_images_is_marked(tmp_path: Path) -> None:
     assert DISCLAIMER in result.stderr
     run_dir = tmp_path / "runs" / "synthetic-train-1"
     assert read_figures(run_dir, "val").synthetic
-    assert {path.name for path in run_dir.iterdir()} == {
+    assert {path.name for path in run_dir.iterdir() if path.suffix != ".png"} == {
         CONFIG,
         "history.json",
         MODEL,
@@ -198,7 +199,9 @@ def test_train_on_drawn_images_is_marked(tmp_path: Path) -> None:
         "scores_val.npz",
         "scores_stopping.npz",
         "metrics_val.json",
+        PICTURES,
     }
+    assert list_pictures(run_dir) == {LEARNING_CURVES, *name_pictures("val")}
 
 
 @pytest.mark.usefixtures("tiny_commands")

@@ -62,7 +62,7 @@ def cv(
     that --groups keeps together, are in one fold. A stopped run goes on with the same command: finished
     folds are not done again.
     """
-    from pneumocli.commands.work import Asked, open_work, show_forecast, show_training
+    from pneumocli.commands.work import Asked, draw_training, open_work, show_forecast, show_training
     from pneumocli.core.scores import OUT_OF_FOLD
 
     asked = Asked(
@@ -100,3 +100,4 @@ def cv(
             notify=work.notify,
         )
     show_training(run, OUT_OF_FOLD, output_format, quiet, data)
+    draw_training(run, OUT_OF_FOLD, work.data.dataset, quiet)

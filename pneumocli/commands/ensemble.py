@@ -30,7 +30,7 @@ def ensemble(
     The frozen trunk is in it once. Its figures are printed beside its members'.
     """
     from pneumocli.commands.show import show_figures
-    from pneumocli.commands.work import gather_split_data
+    from pneumocli.commands.work import draw_scored, gather_split_data
     from pneumocli.core.runs import find_run
     from pneumocli.report.live import show_progress
     from pneumocli.report.terminal import say
@@ -48,3 +48,4 @@ def ensemble(
         dataset, chosen = gather_split_data(found, data, size, split, listen, quiet)
         evaluation = evaluate_run(found, dataset, chosen, model=model, listen=listen)
     show_figures(evaluation.figures, output_format)
+    draw_scored(found, found.results_path(dataset), chosen, dataset.pick(chosen), quiet)

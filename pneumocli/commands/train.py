@@ -39,7 +39,7 @@ def train(
     settings: dict[str, Any],
 ) -> None:
     """Train one model on the whole training split; the validation split says when to stop."""
-    from pneumocli.commands.work import Asked, open_work, show_forecast, show_training
+    from pneumocli.commands.work import Asked, draw_training, open_work, show_forecast, show_training
 
     asked = Asked("train", data, size, weights, recipe, settings, repeat, runs, name, cache, cache_limit)
     with open_work(asked, quiet, dry_run) as work:
@@ -59,3 +59,4 @@ def train(
             notify=work.notify,
         )
     show_training(run, "val", output_format, quiet, data)
+    draw_training(run, "val", work.data.dataset, quiet)

@@ -11,7 +11,7 @@ from pneumocli.commands.options import Format, SplitName
 from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import DEFAULT_RECIPE, TrainConfig, choose_config
-from pneumocli.core.data import Dataset, draw_subset
+from pneumocli.core.data import Dataset, Split, draw_subset
 from pneumocli.core.fetch import NO_WEIGHTS, SYNTHETIC, check_here
 from pneumocli.core.figures import read_figures
 from pneumocli.core.forecast import Forecast, foresee
@@ -37,6 +37,7 @@ from pneumocli.core.repeat import (
     tell_differences,
 )
 from pneumocli.core.runs import Run
+from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.report.live import show_progress, show_work
 from pneumocli.report.plan import UNKNOWN_TIME, tabulate_forecast
 from pneumocli.report.terminal import open_stdout, print_json, say, warn_use
@@ -197,6 +198,30 @@ def show_training(run: Run, split: str, output_format: Format, quiet: bool, data
     # Drawn images are known by the run; what else was named must be named again.
     words += ["--data", data] if data is not None and not run.synthetic else []
     say(f"run: {run.path}; score it on the test images with: {shlex.join(words)}", quiet)
+
+
+def draw_training(run: Run, split: str, dataset: Dataset, quiet: bool) -> None:
+    """Draw a finished run's learning curves and the pictures of the split that it was scored on.
+
+    Args:
+        dataset: all that was named for training; the run's settings say how much of it was used.
+    """
+    from pneumocli.report.pictures import draw_learning
+
+    settings = run.record.settings
+    if settings.subset is not None:
+        dataset = draw_subset(dataset, settings.subset, settings.seed)
+    draw_learning(run)
+    draw_scored(run, run.path, split, dataset.train if split == OUT_OF_FOLD else dataset.val, quiet)
+
+
+def draw_scored(run: Run, place: Path, split: str, images: Split, quiet: bool) -> None:
+    """Draw the pictures of a scored split beside its figures, and say on stderr where they are."""
+    from pneumocli.core.scored import read_scored_split
+    from pneumocli.report.pictures import PICTURES, draw_scored_split
+
+    drawn = draw_scored_split(place, read_scored_split(run, place, split), images)
+    say(f"pictures: {place}: {', '.join(picture.file for picture in drawn)}; {PICTURES} lists them", quiet)
 
 
 def gather_split_data(
