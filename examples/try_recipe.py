@@ -109,7 +109,7 @@ def make_foreign(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         shrunk = affine_transform(
             image / 255, np.eye(2) * scale, middle * (1 - scale), order=1, mode="nearest"
         )
-        lit = shrunk ** GAMMA ** rng.uniform(-1, 1)
+        lit = shrunk**GAMMA ** rng.uniform(-1, 1)
         lit = lit + rng.uniform(0, RAMP) / 2 * (down * np.sin(turn) + across * np.cos(turn))
         made.append(gaussian_filter(lit, rng.uniform(0, BLUR), mode="nearest"))
     return np.rint(255 * np.clip(made, 0, 1)).astype(np.uint8)

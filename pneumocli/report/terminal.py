@@ -2,9 +2,11 @@
 
 import json
 import sys
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.table import Table
 
 from pneumocli import DISCLAIMER
 
@@ -14,6 +16,13 @@ SYNTHETIC_NOTE = "synthetic data: drawn images; these figures say nothing about 
 def open_stdout() -> Console:
     """Return the console for results: colour and width of the terminal, plain text in a pipe."""
     return Console(file=sys.stdout, highlight=False, soft_wrap=False)
+
+
+def print_tables(tables: Iterable[Table], file: TextIO) -> None:
+    """Write tables into a file as `open_stdout` writes them on standard output."""
+    console = Console(file=file, highlight=False, soft_wrap=False)
+    for table in tables:
+        console.print(table)
 
 
 def open_stderr() -> Console:
