@@ -11,7 +11,7 @@ patients are neither loaded nor repeated, nor is what pydicom says of a file, wh
 """
 
 import logging
-from functools import cache
+import warnings
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -79,13 +79,14 @@ def read_dicom(file: BinaryIO, most_pixels: int) -> NDArray[np.uint8]:
         raise ImageError(f"is a damaged DICOM file ({type(error).__name__})") from None
 
 
-@cache
 def _silence() -> None:
-    """Keep pydicom from warning of what it reads, which would quote it; once, for all threads."""
+    """Keep pydicom from warning of what it reads, which would quote it."""
     from pydicom import config
 
     logging.getLogger("pydicom").disabled = True
     config.settings.reading_validation_mode = config.IGNORE
+    # Again for each file: others may have set the filters back. For the whole process, as threads share them.
+    warnings.filterwarnings("ignore", module=r"pydicom\b|pneumocli\.core\.dicom")
 
 
 def _read_tags(file: BinaryIO) -> "Dataset":

@@ -116,7 +116,7 @@ def read_image(source: Path | Source, pixels: int) -> Picture:
             file.seek(0)
             with _open_dicom(file) if is_dicom(head) else Image.open(file, formats=FORMATS) as image:
                 image.load()
-                return prepare_picture(image, pixels)
+                return prepare_image(image, pixels)
     except ImageError as error:
         raise type(error)(f"{name} {error}") from None
     except FileNotFoundError:
@@ -175,16 +175,15 @@ def _try_image(source: Path | Source, pixels: int) -> Picture | ImageError:
         return error
 
 
-def prepare_picture(image: Image.Image, pixels: int) -> Picture:
-    """Return the image turned upright and prepared, with what it looked like."""
+def prepare_image(image: Image.Image, pixels: int) -> Picture:
+    """Return the image as the network takes it, with what it looked like; see `read_image`."""
     upright = ImageOps.exif_transpose(image)
-    levels = prepare_image(upright, pixels)
-    return Picture(levels, Looks(upright.width, upright.height, _measure_colour(upright)))
+    looks = Looks(upright.width, upright.height, _measure_colour(upright))
+    return Picture(_make_square(_to_grey(upright), pixels), looks)
 
 
-def prepare_image(image: Image.Image, pixels: int) -> NDArray[np.uint8]:
-    """Return an upright image as uint8 (pixels, pixels); one of exactly that size is taken as it is."""
-    grey = _to_grey(image)
+def _make_square(grey: Image.Image, pixels: int) -> NDArray[np.uint8]:
+    """Return uint8 (pixels, pixels); an image of exactly that size is taken as it is."""
     if grey.size == (pixels, pixels):
         return np.asarray(grey)
     side = min(grey.size)
