@@ -190,7 +190,7 @@ FAMILIES = {
         "_jpeg_ls_lossless",
         "_padded",
     ],
-    "SC_rgb": "_rle _gdcm_KY _jpeg_gdcm".split(),  # the last is JPEG Lossless, as X-ray devices write it
+    "SC_rgb": ["_rle", "_gdcm_KY", "_jpeg_gdcm"],  # the last is JPEG Lossless, as X-ray devices write it
 }
 
 

@@ -9,7 +9,19 @@ import pytest
 
 from pneumocli import DISCLAIMER, __version__
 
-HEAVY = ("keras", "tensorflow", "jax", "sklearn", "scipy", "matplotlib", "numpy", "PIL", "pooch", "joblib")
+HEAVY = (
+    "keras",
+    "tensorflow",
+    "jax",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "numpy",
+    "PIL",
+    "pydicom",
+    "pooch",
+    "joblib",
+)
 COMMANDS = ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "compare", "doctor")
 
 WATCHED = """
@@ -70,6 +82,7 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
         ("evaluate --rule best", "no rule 'best'"),
         ("ensemble", "no complete cross-validation"),
         ("predict xray.png", "no complete run"),
+        ("predict xray.png --model two.csv --files-from missing.txt", "missing.txt"),
     ],
 )
 def test_what_cannot_work_is_told_before_keras_is_loaded(line: str, reason: str, tmp_path: Path) -> None:
