@@ -102,9 +102,7 @@ def test_every_way_to_name_images(xrays: Path) -> None:
         predict("xrays/0[0-2].png", "--format", "jsonl"),
         predict("--files-from", "list.txt", "--format", "jsonl"),
         predict("--files-from", "-", "--format", "jsonl", stdin=(xrays / "list.txt").read_bytes()),
-        predict(
-            expected[0], "--files-from", "-", "--format", "jsonl", stdin="\n".join(expected[1:]).encode()
-        ),
+        predict(expected[0], "--files-from", "-", "--format", "jsonl", stdin="\n".join(rest).encode()),
     ):
         assert result.exit_code == 0
         assert read_rows(result) == named
@@ -222,10 +220,7 @@ def test_rows_reach_a_pipe_while_bars_are_on_the_terminal(train_copy: Run, xrays
             sys.executable,
             "-m",
             "pneumocli",
-            "predict",
-            "xrays",
-            "--format",
-            "jsonl",
+            *words,
             "--runs",
             train_copy.path.parent,
         ],

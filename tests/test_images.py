@@ -300,11 +300,20 @@ def test_greys_have_no_colour(mode: str, tmp_path: Path) -> None:
     assert read_image(path, 28).looks.colour == 0
 
 
-def test_the_same_image_eight_times_as_large_stays_nearly_the_same(small_dataset: Dataset) -> None:
-    for image in small_dataset.test.images:
-        enlarged = Image.fromarray(image).resize((224, 224), Image.Resampling.NEAREST)
-        difference = np.abs(prepare_image(enlarged, 28).pixels - image.astype(float))
-        assert difference.mean() < 0.05 * np.ptp(image)
+@pytest.mark.parametrize("times", [2, 3, 8])
+@pytest.mark.parametrize("pixels", [28, 64])
+def test_each_pixel_repeated_is_the_image_itself(times: int, pixels: int) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (pixels, pixels), np.uint8)
+    enlarged = np.kron(levels, np.ones((times, times), np.uint8))
+    np.testing.assert_array_equal(prepare_image(Image.fromarray(enlarged), pixels).pixels, levels)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (55, 55), (13, 40)])
+def test_one_other_pixel_and_it_is_shrunk_as_any_image(place: tuple[int, int]) -> None:
+    enlarged = np.kron(draw_levels(28, 28), np.ones((2, 2), np.uint8))
+    enlarged[place] ^= 128
+    prepared = prepare_image(Image.fromarray(enlarged), 28).pixels
+    np.testing.assert_array_equal(prepared, prepare_by_hand(enlarged))
 
 
 @pytest.mark.parametrize("name", ["a\nb.png", "a\x1b[31mb.png", "a\u202eb.png", "a\udcffb.png", ""])

@@ -12,7 +12,7 @@ import numpy as np
 from pneumocli.core.artefact import ModelCard
 from pneumocli.core.calibration import apply_temperature
 from pneumocli.core.errors import ImageError, NoImageError, RunError
-from pneumocli.core.images import PREPARATION_VERSION, Picture, Source, read_images
+from pneumocli.core.images import ALIKE, PREPARATION_VERSION, Picture, Source, read_images
 from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_logits
 from pneumocli.core.metrics import average_scores, call_labels
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
@@ -103,7 +103,7 @@ def predict_files(
     Raises:
         RunError: the model was trained with another way of reading images.
     """
-    if card.preparation != PREPARATION_VERSION:
+    if card.preparation not in ALIKE:
         raise RunError(
             f"{card.name} was trained with preparation {card.preparation} of image files, this version of "
             f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"
