@@ -286,7 +286,7 @@ def test_members_that_disagree_are_marked(
     ]
     text = print_tables([tabulate_predictions(rows, "x", False)], monkeypatch, capsys)
     assert list_rows(text, "a.png") == [["0.5000", "0.1234", "normal"]]
-    assert list_rows(text, "b.png") == [["0.5000", "0.0000", "normal", "?"]]
+    assert list_rows(text, "b.png") == [["0.5000", "0.0000", "?", "normal"]]
     assert "?: its members alone would not all call it so" in " ".join(text.split())
     text = print_tables([tabulate_predictions(rows[:1], "x", False)], monkeypatch, capsys)
     assert "?" not in text

@@ -20,7 +20,7 @@ def predict(
         list[str] | None,
         typer.Argument(
             help="Image files, folders of them, quoted patterns, or - for one image on standard input.",
-            metavar="IMAGE...",
+            metavar="IMAGE",
             show_default=False,
         ),
     ] = None,

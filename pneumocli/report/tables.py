@@ -90,7 +90,7 @@ def tabulate_predictions(
     table = start_table(f"{mark}Probability of pneumonia by {model}", columns)
     for row in rows:
         spread = [f"{row['spread']:.4f}"] if has_members else []
-        label = f"{row['label']} ?" if row.get("uncertain") else str(row["label"])
+        label = f"? {row['label']}" if row.get("uncertain") else str(row["label"])
         # As text: a path may hold what Rich takes for markup.
         table.add_row(Text(show_path(str(row["path"]))), f"{row['probability']:.4f}", *spread, label)
     reason = "no rule was fixed for this model"
