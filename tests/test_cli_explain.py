@@ -16,7 +16,7 @@ from pneumocli.core.data import Dataset
 from pneumocli.core.evaluation import load_predictor
 from pneumocli.core.explain import map_evidence, open_explainer
 from pneumocli.core.runs import Run
-from pneumocli.report import album
+from pneumocli.report import explanations
 
 pytest_plugins = ["trained"]
 
@@ -36,7 +36,7 @@ def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     def write(path: Path, *drawn: object, **words: object) -> None:
         path.write_bytes(b"picture")
 
-    monkeypatch.setattr(album, "draw_overlay", write)
+    monkeypatch.setattr(explanations, "draw_overlay", write)
 
 
 def predict(*words: object) -> list[dict[str, Any]]:
@@ -53,7 +53,9 @@ def test_every_answer_has_its_picture_and_stays_what_it_was(
     assert f"explanations: {folder}" in result.stderr
     places = [row.pop("explanation") for row in rows]
     assert places == [str(folder / name) for name in ("a.png", "a-2.png", "b.png")]
-    assert rows == predict(*xrays)
+    plain = predict(*xrays)
+    assert [row.pop("explanation") for row in plain] == [None] * 3
+    assert rows == plain
     for place in places:
         with Image.open(place) as picture:
             assert picture.format == "PNG"
@@ -80,7 +82,7 @@ def test_nothing_is_explained_that_nobody_asked_for(
         raise AssertionError
 
     monkeypatch.setattr(explain, "open_explainer", refuse)
-    assert all("explanation" not in row for row in predict(*xrays))
+    assert all(row["explanation"] is None for row in predict(*xrays))
 
 
 @pytest.mark.usefixtures("quick_pictures")
@@ -109,10 +111,12 @@ def test_pictures_are_written_as_the_answers_come(
     monkeypatch.setattr(prediction, "BATCH_SIZE", 4)
     model, card = load_predictor(cv_copy)
     folder = tmp_path / "maps"
-    kept = album.open_album(folder)
+    kept = explanations.open_explanations(folder)
 
     def draw(image: Any, evidence: Any, row: dict[str, object]) -> str:
-        return album.add_picture(kept, image, evidence, row, called_from=0.5, model=card.name, synthetic=True)
+        return explanations.add_explanation(
+            kept, image, evidence, row, called_from=0.5, model=card.name, synthetic=True
+        )
 
     answers = prediction.predict_files(model, card, xrays * 3, illustrate=explain_with(model, draw))
     for count, _ in enumerate(answers, start=1):

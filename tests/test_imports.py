@@ -110,6 +110,10 @@ def test_only_the_backend_module_imports_tensorflow() -> None:
     assert [path.stem for path in MODULES if "tensorflow" in packages_of(path)] == ["backend"]
 
 
+def test_only_the_dicom_module_imports_pydicom() -> None:
+    assert [path.stem for path in MODULES if "pydicom" in packages_of(path)] == ["dicom"]
+
+
 @pytest.mark.parametrize("path", [*modules_in("commands"), PACKAGE / "cli.py"], ids=lambda path: path.stem)
 def test_commands_leave_keras_to_the_core(path: Path) -> None:
     assert not packages_of(path) & {"keras", "tensorflow", "matplotlib", "numpy", "sklearn"}

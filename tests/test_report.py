@@ -269,6 +269,35 @@ def test_predictions_say_from_where_on_and_why(
     assert "called pneumonia from 0.5000 on: no rule was fixed for this model" in words
 
 
+def test_members_that_disagree_are_marked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"path": "a.png", "probability": 0.5, "label": "normal", "uncertain": False, "spread": 0.0}
+    single = print_tables(
+        [tabulate_predictions([{**row, "members": [0.5]}], "x", False)], monkeypatch, capsys
+    )
+    assert "spread" not in single
+    rows = [
+        {**row, "spread": 0.1234, "members": [0.5, 0.6234]},
+        {**row, "path": "b.png", "uncertain": True, "members": [0.5, 0.5]},
+    ]
+    text = print_tables([tabulate_predictions(rows, "x", False)], monkeypatch, capsys)
+    assert list_rows(text, "a.png") == [["0.5000", "0.1234", "normal"]]
+    assert list_rows(text, "b.png") == [["0.5000", "0.0000", "?", "normal"]]
+    assert "?: its members alone would not all call it so" in " ".join(text.split())
+    text = print_tables([tabulate_predictions(rows[:1], "x", False)], monkeypatch, capsys)
+    assert "?" not in text
+
+
+def test_paths_cannot_move_the_cursor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"path": "a\n\x1b[2Jb.png", "probability": 0.5, "label": "normal"}]
+    text = print_tables([tabulate_predictions(rows, "x", False)], monkeypatch, capsys)
+    assert "\x1b" not in text
+    assert r"'a\n\x1b[2Jb.png'" in text
+
+
 def join_lines(text: str) -> str:
     """The text without spaces and line ends, so that a folded name is found."""
     return "".join(text.split())

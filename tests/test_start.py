@@ -18,6 +18,7 @@ HEAVY = (
     "matplotlib",
     "numpy",
     "PIL",
+    "pydicom",
     "pooch",
     "joblib",
     "jinja2",
@@ -86,6 +87,7 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
         ("ensemble", "no complete cross-validation"),
         ("predict xray.png", "no complete run"),
         ("report", "no complete run"),
+        ("predict xray.png --model two.csv --files-from missing.txt", "missing.txt"),
     ],
 )
 def test_what_cannot_work_is_told_before_keras_is_loaded(line: str, reason: str, tmp_path: Path) -> None:

@@ -20,6 +20,15 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class RowFormat(StrEnum):
+    """How answers, one an image, are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
 class SplitName(StrEnum):
     """The splits that a trained run can be scored on."""
 

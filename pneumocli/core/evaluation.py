@@ -1,5 +1,6 @@
 """A trained run on a split: its members' scores, their mean, the figures of both, the artefact."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pneumocli.core.figures import (
     read_figures,
     write_figures,
 )
+from pneumocli.core.files import hash_file
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.medmnist import list_results, write_result
 from pneumocli.core.metrics import average_scores
@@ -167,13 +169,30 @@ def load_predictor(found: Run | Path) -> tuple[keras.Model, ModelCard]:
     Raises:
         RunError: it is damaged, or not a model of pneumocli.
     """
+    if isinstance(found, Run) and len(list_model_files(found)) > 1:
+        return load_run_model(found), _describe_ensemble(found)
+    return load_model(list_model_files(found)[0])
+
+
+def list_model_files(found: Run | Path) -> list[Path]:
+    """Return the files that `load_predictor` loads: one model, or the members of an ensemble."""
     if isinstance(found, Path):
-        return load_model(found)
-    if found.record.kind == "train":
-        return load_model(found.path / MODEL)
-    if (found.path / ENSEMBLE).is_file():
-        return load_model(found.path / ENSEMBLE)
-    return load_run_model(found), _describe_ensemble(found)
+        return [found]
+    if found.record.kind == "cv" and (found.path / ENSEMBLE).is_file():
+        return [found.path / ENSEMBLE]
+    return [folder / MODEL for folder in found.member_paths()]
+
+
+def hash_predictor(found: Run | Path) -> str:
+    """Return the SHA-256 of the model file that `load_predictor` loads, in hexadecimal digits.
+
+    Of an ensemble that has no file of its own it is the SHA-256 of its members' hashes, one a line in
+    the order of the folds.
+    """
+    hashes = [hash_file(path) for path in list_model_files(found)]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(f"{each}\n" for each in hashes).encode()).hexdigest()
 
 
 def _describe_ensemble(run: Run) -> ModelCard:

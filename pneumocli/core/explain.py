@@ -157,6 +157,6 @@ def explain_with(model: keras.Model, draw: Draw) -> Illustrate:
             return
         maps = map_evidence(explainer, np.stack(images), [answer.label for answer in predictions])
         for image, evidence, answer in zip(images, maps, predictions, strict=True):
-            yield replace(answer, explanation=draw(image, evidence, answer.to_dict()))
+            yield replace(answer, explanation=draw(image, evidence, answer.to_row()))
 
     return illustrate

@@ -38,3 +38,12 @@ def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def show_path(path: str | os.PathLike[str]) -> str:
+    """Return a path as a terminal may show it: in one line, and nothing in it moves the cursor.
+
+    One with characters that cannot be printed, or bytes that are no text, is written as Python writes it.
+    """
+    name = os.fspath(path)
+    return name if name.isprintable() and name else repr(name)

@@ -24,7 +24,7 @@ from pneumocli.core.fetch import (
 )
 from pneumocli.core.files import hash_file
 from pneumocli.core.groups import join_groups, read_groups
-from pneumocli.core.images import PREPARATION_VERSION
+from pneumocli.core.images import ALIKE, PREPARATION_VERSION
 from pneumocli.core.listing import is_collection
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.records import FileRecord, WeightsRecord
@@ -140,7 +140,7 @@ def choose_scored(found: DataInput, run: Run, split: str | None) -> tuple[Datase
         RunError: the run was trained with another way of reading image files.
     """
     dataset, record = found.dataset, run.record
-    if found.path is not None and is_collection(found.path) and record.preparation != PREPARATION_VERSION:
+    if found.path is not None and is_collection(found.path) and record.preparation not in ALIKE:
         raise RunError(
             f"{run.path} was trained with preparation {record.preparation} of image files, this version of "
             f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"

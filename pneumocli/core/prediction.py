@@ -1,9 +1,10 @@
-"""Answers for image files: read as the data set was made, scored, called at the model's threshold."""
+"""Answers for images: read as the data set was made, scored, called at the model's threshold."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,118 +12,166 @@ from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard
 from pneumocli.core.calibration import apply_temperature
-from pneumocli.core.errors import ImageError, RunError
-from pneumocli.core.images import PREPARATION_VERSION, read_images
+from pneumocli.core.errors import ImageError, NoImageError, RunError
+from pneumocli.core.images import ALIKE, PREPARATION_VERSION, Picture, Source, read_images
 from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_logits
 from pneumocli.core.metrics import average_scores, call_labels
-from pneumocli.core.progress import Listener, Progress, ignore
+from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
+
+NAMED_FAILURES = 20
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image file.
+    """The answer for one image.
 
     Attributes:
         path: as it was given.
         probability: calibrated, of pneumonia, 0 to 1.
-        score: the same uncalibrated; for an ensemble the mean of its members'.
         label: "normal" or "pneumonia", by the score and the model's threshold.
+        uncertain: whether members alone, each at that threshold, would call the image differently.
+        spread: the largest less the smallest of the members' probabilities; 0 for a single model.
+        score: the probability uncalibrated; for an ensemble the mean of its members'.
         members: each member's probability, with the same temperature.
         explanation: the picture of where the model looked; None if none was asked for.
     """
 
     path: str
     probability: float
-    score: float
     label: str
+    uncertain: bool
+    spread: float
+    score: float
     members: list[float]
     explanation: str | None = None
 
-    def to_dict(self) -> dict[str, object]:
-        row = asdict(self)
-        if self.explanation is None:
-            del row["explanation"]
-        return row
+    def to_row(self) -> dict[str, object]:
+        """Return the row of this image in a list of answers; the reason of a failure is None."""
+        return {**asdict(self), "error": None}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An image file that could not be answered, and why, in one line."""
+    """An image that could not be answered, and why, in one line that a terminal may show."""
 
     path: str
     reason: str
 
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+    def to_row(self) -> dict[str, object]:
+        """Return the row of this image in a list of answers, of which only the path is not None."""
+        row: dict[str, object] = dict.fromkeys(part.name for part in fields(Prediction))
+        return {**row, "path": self.path, "error": self.reason}
 
 
-# Gives answers back with their pictures: images uint8 (P, P) as they went in, and their answers.
+@dataclass
+class Tally:
+    """How many images were answered and how many not, and the first of these.
+
+    Attributes:
+        named: at most 20 failures.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    named: list[Failure] = field(default_factory=list)
+
+    def count(self, answers: Iterable[Prediction | Failure]) -> Iterator[Prediction | Failure]:
+        """Pass answers on as they come, and count them."""
+        for answer in answers:
+            if isinstance(answer, Prediction):
+                self.answered += 1
+            else:
+                self.failed += 1
+                self.named += [answer][: NAMED_FAILURES - len(self.named)]
+            yield answer
+
+
+# Draws explanations of images, uint8 (P, P) each, and returns their predictions with them.
 Illustrate = Callable[[Sequence[NDArray[np.uint8]], Sequence[Prediction]], Iterable[Prediction]]
 
 
 def predict_files(
     model: keras.Model,
     card: ModelCard,
-    paths: Sequence[Path],
+    sources: Sequence[Path | Source],
     *,
     illustrate: Illustrate | None = None,
     listen: Listener = ignore,
+    notify: Notice = keep_quiet,
 ) -> Iterator[Prediction | Failure]:
-    """Answer for each image file, in the order given; one that cannot be read stops none of the others.
+    """Answer for each image, in the order given; one that cannot be read stops none of the others.
 
     Files are read and shrunk by other threads while the network works, a few batches ahead of it,
-    so that memory does not grow with their number.
+    so that memory does not grow with their number. Files found in a folder that turn out to hold no
+    image are passed over.
+
+    Args:
+        illustrate: adds pictures to a batch's predictions; none are made without it.
+        notify: is told how many were passed over.
 
     Raises:
         RunError: the model was trained with another way of reading images.
     """
-    if card.preparation != PREPARATION_VERSION:
+    if card.preparation not in ALIKE:
         raise RunError(
             f"{card.name} was trained with preparation {card.preparation} of image files, this version of "
             f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"
         )
     network = ready(take_logits(model))
-    size = max(FEWEST, min(BATCH_SIZE, len(paths)))
-    done = 0
-    for batch in _batch(read_images(paths, card.pixels), size):
-        good = [(path, image) for path, image in batch if not isinstance(image, ImageError)]
-        images = [image for _, image in good]
-        answers = _answer(network, card, images, size)
+    size = max(FEWEST, min(BATCH_SIZE, len(sources)))
+    done = passed_over = 0
+    for batch in _batch(read_images(sources, card.pixels), size):
+        named = [(source.name if isinstance(source, Source) else str(source)) for source, _ in batch]
+        good = [(path, one) for path, (_, one) in zip(named, batch, strict=True) if isinstance(one, Picture)]
+        pictures = [picture for _, picture in good]
+        answers = _answer(network, card, pictures, size)
         predictions: Iterable[Prediction] = [
-            Prediction(str(path), *answer) for (path, _), answer in zip(good, answers, strict=True)
+            Prediction(path, **answer) for (path, _), answer in zip(good, answers, strict=True)
         ]
         if illustrate is not None:
-            predictions = illustrate(images, list(predictions))
-        ready_ones = iter(predictions)
-        for path, image in batch:
-            yield Failure(str(path), str(image)) if isinstance(image, ImageError) else next(ready_ones)
+            predictions = illustrate([picture.pixels for picture in pictures], list(predictions))
+        answered = iter(predictions)
+        for path, (source, picture) in zip(named, batch, strict=True):
+            if isinstance(picture, Picture):
+                yield next(answered)
+            elif isinstance(picture, NoImageError) and isinstance(source, Source) and source.found:
+                passed_over += 1
+            else:
+                yield Failure(path, str(picture))
         done += len(batch)
-        listen(Progress("images", done, len(paths)))
+        listen(Progress("images", done, len(sources)))
+    if passed_over:
+        notify(f"passed over {passed_over} DICOM files without an image")
 
 
 def _answer(
-    network: keras.Model, card: ModelCard, images: list[NDArray[np.uint8]], size: int
-) -> list[tuple[float, float, str, list[float]]]:
-    """Return probability, score, label and members' probabilities of each image."""
-    if not images:
+    network: keras.Model, card: ModelCard, pictures: list[Picture], size: int
+) -> list[dict[str, Any]]:
+    """Return what a `Prediction` says of each picture, but for its path."""
+    if not pictures:
         return []
+    images = np.stack([picture.pixels for picture in pictures])
     # One shape for all batches: the last is filled up with repeated images.
-    filled = np.stack(images)[np.resize(np.arange(len(images)), size), ..., np.newaxis]
-    members = squash_logits(run_filled(network, filled)[: len(images)].T)
-    scores = average_scores(members)
-    return list(
-        zip(
-            apply_temperature(scores, card.temperature).tolist(),
-            scores.tolist(),
-            [card.classes[label] for label in call_labels(scores, card.threshold)],
-            apply_temperature(members.T, card.temperature).tolist(),
-            strict=True,
-        )
-    )
+    filled = images[np.resize(np.arange(len(images)), size), ..., np.newaxis]
+    scores = squash_logits(run_filled(network, filled)[: len(images)].T)  # (members, images)
+    mean = average_scores(scores)
+    # Called before the temperature, as the threshold is: each member as if it were asked alone.
+    called = call_labels(scores, card.threshold)
+    members = apply_temperature(scores.T, card.temperature)
+    columns = {
+        "probability": apply_temperature(mean, card.temperature),
+        "label": np.array(card.classes)[call_labels(mean, card.threshold)],
+        "uncertain": called.min(axis=0) != called.max(axis=0),
+        "spread": members.max(axis=1) - members.min(axis=1),
+        "score": mean,
+        "members": members,
+    }
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _batch(
-    images: Iterator[tuple[Path, NDArray[np.uint8] | ImageError]], size: int
-) -> Iterator[list[tuple[Path, NDArray[np.uint8] | ImageError]]]:
-    while batch := list(islice(images, size)):
+    pictures: Iterator[tuple[Path | Source, Picture | ImageError]], size: int
+) -> Iterator[list[tuple[Path | Source, Picture | ImageError]]]:
+    while batch := list(islice(pictures, size)):
         yield batch

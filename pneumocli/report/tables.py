@@ -11,6 +11,7 @@ from rich.text import Text, TextType
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.examination import Examination
+from pneumocli.core.files import show_path
 
 SOURCES = {"out_of_fold": "out-of-fold images", "val": "validation images without a copy in train"}
 
@@ -108,12 +109,27 @@ def tabulate_predictions(
         rule, source: by which it was chosen, and on which scores; None if there was no rule.
     """
     mark = "SYNTHETIC " if synthetic else ""
-    table = start_table(f"{mark}Probability of pneumonia by {model}", ["image", "probability", "label"])
+    rows = list(rows)
+    has_members = any(len(_members(row)) > 1 for row in rows)
+    columns = ["image", "probability", *(["spread"] if has_members else []), "label"]
+    table = start_table(f"{mark}Probability of pneumonia by {model}", columns)
     for row in rows:
+        spread = [f"{row['spread']:.4f}"] if has_members else []
+        label = f"? {row['label']}" if row.get("uncertain") else str(row["label"])
         # As text: a path may hold what Rich takes for markup.
-        table.add_row(Text(str(row["path"])), f"{row['probability']:.4f}", str(row["label"]))
+        table.add_row(Text(show_path(str(row["path"]))), f"{row['probability']:.4f}", *spread, label)
     reason = "no rule was fixed for this model"
     if rule is not None and source is not None:
         reason = f"rule {rule}, fixed on {SOURCES[source]}"
-    table.caption = write_caption(f"called pneumonia from {called_from:.4f} on: {reason}")
+    caption = f"called pneumonia from {called_from:.4f} on: {reason}"
+    if has_members:
+        caption += "; spread: largest less smallest of its members' probabilities"
+    if any(row.get("uncertain") for row in rows):
+        caption += "; ?: its members alone would not all call it so"
+    table.caption = write_caption(caption)
     return table
+
+
+def _members(row: Mapping[str, object]) -> list[object]:
+    members = row.get("members")
+    return members if isinstance(members, list) else []

@@ -3,9 +3,11 @@
 import json
 import os
 import sys
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any, Literal, TextIO
 
 from rich.console import Console
+from rich.table import Table
 
 from pneumocli import DISCLAIMER
 
@@ -15,6 +17,13 @@ SYNTHETIC_NOTE = "synthetic data: drawn images; these figures say nothing about 
 def open_stdout() -> Console:
     """Return the console for results: colour and width of the terminal, plain text in a pipe."""
     return Console(file=sys.stdout, highlight=False, soft_wrap=False, color_system=_choose_colours())
+
+
+def print_tables(tables: Iterable[Table], file: TextIO) -> None:
+    """Write tables into a file as `open_stdout` writes them on standard output."""
+    console = Console(file=file, highlight=False, soft_wrap=False, color_system=_choose_colours())
+    for table in tables:
+        console.print(table)
 
 
 def open_stderr() -> Console:
