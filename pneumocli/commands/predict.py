@@ -18,6 +18,9 @@ def predict(
         Path | None,
         typer.Option(help="A run, or a .keras file of pneumocli.", show_default="the newest complete run"),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Do not answer for images unlike those trained on.")
+    ] = False,
     runs: Runs = Path("runs"),
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
@@ -37,7 +40,8 @@ def predict(
         from pneumocli.core.backend import load_backend
 
         load_backend()
-        from pneumocli.core.evaluation import load_predictor
+        from pneumocli.core.atypical import describe_atypical
+        from pneumocli.core.evaluation import load_predictor, load_predictor_typical
         from pneumocli.core.images import describe_preparation, find_images
         from pneumocli.core.prediction import Prediction, predict_files
 
@@ -45,7 +49,10 @@ def predict(
         say(f"model: {card.name}", quiet)
         preparation = describe_preparation(card.pixels)
         say(f"images: {preparation}", quiet)
-        answers = list(predict_files(network, card, find_images(images), listen=listen))
+        typical = load_predictor_typical(found)
+        answers = list(
+            predict_files(network, card, find_images(images), typical=typical, strict=strict, listen=listen)
+        )
     rows = [answer.to_dict() for answer in answers if isinstance(answer, Prediction)]
     failures = [answer.to_dict() for answer in answers if not isinstance(answer, Prediction)]
     for failure in failures:
@@ -62,6 +69,7 @@ def predict(
                 "temperature": card.temperature,
                 "calibrated_threshold": card.calibrated_threshold,
                 "preparation": preparation,
+                "typical": None if card.atypical is None else card.atypical.to_dict(),
                 "predictions": rows,
                 "failures": failures,
                 "disclaimer": DISCLAIMER,
@@ -77,6 +85,8 @@ def predict(
             source=card.source,
         )
         open_stdout().print(table)
+    looked_at = [answer.atypical for answer in answers if isinstance(answer, Prediction) or answer.atypical]
+    say(describe_atypical(looked_at, card.atypical), quiet)
     warn_use(card.data.synthetic)
     if failures:
         say(f"{len(failures)} of {len(answers)} images could not be answered")

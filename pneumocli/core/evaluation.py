@@ -7,7 +7,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.artefact import ModelCard, load_model, save_model
+from pneumocli.core.artefact import ModelCard, load_model, load_typical, save_model
+from pneumocli.core.atypical import Typical, read_typical
 from pneumocli.core.audit import is_official_split
 from pneumocli.core.data import Dataset
 from pneumocli.core.decision import Decision, decide_anew, read_decision
@@ -157,7 +158,7 @@ def load_run_model(run: Run) -> keras.Model:
 def build_ensemble(run: Run) -> tuple[keras.Model, Path]:
     """Build a cross-validation's ensemble and write it as one model file into the run folder."""
     model = load_run_model(run)
-    save_model(model, run.path / ENSEMBLE, _describe_ensemble(run))
+    save_model(model, run.path / ENSEMBLE, _describe_ensemble(run), read_typical(run.path))
     return model, run.path / ENSEMBLE
 
 
@@ -167,13 +168,31 @@ def load_predictor(found: Run | Path) -> tuple[keras.Model, ModelCard]:
     Raises:
         RunError: it is damaged, or not a model of pneumocli.
     """
+    place = _place_predictor(found)
+    if isinstance(place, Path):
+        return load_model(place)
+    return load_run_model(place), _describe_ensemble(place)
+
+
+def load_predictor_typical(found: Run | Path) -> Typical | None:
+    """Load what the training images' features are like, for the model that `load_predictor` loads.
+
+    Returns:
+        None for one fold's model, and for a model of too few images.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    place = _place_predictor(found)
+    return load_typical(place) if isinstance(place, Path) else read_typical(place.path)
+
+
+def _place_predictor(found: Run | Path) -> Run | Path:
+    """Return the model file, or the cross-validation whose folds no file joins yet."""
     if isinstance(found, Path):
-        return load_model(found)
-    if found.record.kind == "train":
-        return load_model(found.path / MODEL)
-    if (found.path / ENSEMBLE).is_file():
-        return load_model(found.path / ENSEMBLE)
-    return load_run_model(found), _describe_ensemble(found)
+        return found
+    file = found.path / (MODEL if found.record.kind == "train" else ENSEMBLE)
+    return file if found.record.kind == "train" or file.is_file() else found
 
 
 def _describe_ensemble(run: Run) -> ModelCard:
@@ -187,4 +206,7 @@ def _describe_ensemble(run: Run) -> ModelCard:
         weights=record.weights,
         created=stamp_time(),
     )
+    typical = read_typical(run.path)
+    if typical is not None:
+        card = card.model_copy(update={"atypical": typical.figures})
     return card.decide(read_decision(run))

@@ -11,6 +11,7 @@ import io
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,33 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"}
 JPEG_QUALITY = 75
 
 READ_AHEAD = 128  # images that wait, decoded, for whoever takes them
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What an image file looked like before it was made into a grey square.
+
+    Attributes:
+        width, height: in pixels, as it is shown.
+        colour: mean over the pixels of the largest less the smallest of the channels, 0 to 1.
+    """
+
+    width: int
+    height: int
+    colour: float
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file as the network takes it, and its looks before.
+
+    Attributes:
+        pixels: uint8 (P, P), grey levels.
+        looks: of the file.
+    """
+
+    pixels: NDArray[np.uint8]
+    looks: Looks
 
 
 def describe_preparation(pixels: int) -> str:
@@ -57,8 +85,8 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:
-    """Read an image file as the network takes it, uint8 (pixels, pixels), grey levels 0 to 255.
+def read_image(path: Path, pixels: int) -> Picture:
+    """Read an image file as the network takes it, uint8 (pixels, pixels), with what it looked like.
 
     Args:
         pixels: side of the images that the model was trained on.
@@ -70,7 +98,7 @@ def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:
         # Opened here: from a path Pillow maps some TIFF files into memory and turns them wrongly.
         with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
             image.load()
-            return prepare_image(image, pixels)
+            return Picture(prepare_image(image, pixels), _look_at(ImageOps.exif_transpose(image)))
     except ImageError as error:
         raise ImageError(f"{path} {error}") from None
     except FileNotFoundError:
@@ -86,13 +114,13 @@ def read_image(path: Path, pixels: int) -> NDArray[np.uint8]:
         raise ImageError(f"{path} cannot be read as an image ({reason})") from None
 
 
-def read_images(paths: Iterable[Path], pixels: int) -> Iterator[tuple[Path, NDArray[np.uint8] | ImageError]]:
+def read_images(paths: Iterable[Path], pixels: int) -> Iterator[tuple[Path, Picture | ImageError]]:
     """Read image files by several threads, a few ahead of whoever takes them, in the order given.
 
     Yields:
         Each path with its image, as `read_image` returns it, or with the error why there is none.
     """
-    waiting: deque[tuple[Path, Future[NDArray[np.uint8] | ImageError]]] = deque()
+    waiting: deque[tuple[Path, Future[Picture | ImageError]]] = deque()
     with ThreadPoolExecutor(count_cores()) as readers:
         for path in paths:
             waiting.append((path, readers.submit(_try_image, path, pixels)))
@@ -103,7 +131,7 @@ def read_images(paths: Iterable[Path], pixels: int) -> Iterator[tuple[Path, NDAr
             yield path, image.result()
 
 
-def _try_image(path: Path, pixels: int) -> NDArray[np.uint8] | ImageError:
+def _try_image(path: Path, pixels: int) -> Picture | ImageError:
     try:
         return read_image(path, pixels)
     except ImageError as error:
@@ -122,6 +150,14 @@ def prepare_image(image: Image.Image, pixels: int) -> NDArray[np.uint8]:
     return np.asarray(_pass_jpeg(shrunk) if pixels == MEASURED_PIXELS else shrunk)
 
 
+def _look_at(image: Image.Image) -> Looks:
+    colour = 0.0
+    if image.mode not in ("1", "L", "LA", "F") and not image.mode.startswith("I"):
+        bands = np.asarray(_show_over_black(image).convert("RGB"))
+        colour = float((bands.max(axis=2) - bands.min(axis=2)).mean() / 255)
+    return Looks(image.width, image.height, colour)
+
+
 def _to_grey(image: Image.Image) -> Image.Image:
     """8-bit grey; 16-bit greys are scaled to their full range, transparency lies over black."""
     if image.mode == "F":
@@ -131,10 +167,14 @@ def _to_grey(image: Image.Image) -> Image.Image:
         if levels.max(initial=0) > 255:
             levels = levels / 257  # 65535 / 255
         return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
-    if image.has_transparency_data:
-        shown = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", shown.size, (0, 0, 0, 255)), shown)
-    return image.convert("L")
+    return _show_over_black(image).convert("L")
+
+
+def _show_over_black(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    shown = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", shown.size, (0, 0, 0, 255)), shown)
 
 
 def _pass_jpeg(image: Image.Image) -> Image.Image:

@@ -86,7 +86,10 @@ def tabulate_predictions(
     table = start_table(f"{mark}Probability of pneumonia by {model}", ["image", "probability", "label"])
     for row in rows:
         # As text: a path may hold what Rich takes for markup.
-        table.add_row(Text(str(row["path"])), f"{row['probability']:.4f}", str(row["label"]))
+        image = Text(str(row["path"]))
+        if row.get("atypical"):
+            image.append(f"\n  atypical: {row['atypical']}")
+        table.add_row(image, f"{row['probability']:.4f}", str(row["label"]))
     reason = "no rule was fixed for this model"
     if rule is not None and source is not None:
         reason = f"rule {rule}, fixed on {SOURCES[source]}"
