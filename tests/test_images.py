@@ -13,6 +13,7 @@ from pneumocli.core.data import Dataset
 from pneumocli.core.errors import ImageError
 from pneumocli.core.images import (
     READ_AHEAD,
+    Looks,
     describe_preparation,
     find_images,
     prepare_image,
@@ -84,7 +85,7 @@ def save(image: Image.Image, path: Path, **options: object) -> Path:
 def test_28_pixels_are_made_as_the_data_set_was(height: int, width: int, tmp_path: Path) -> None:
     levels = draw_levels(height, width)
     path = save(Image.fromarray(levels), tmp_path / "xray.png")
-    prepared = read_image(path, 28)
+    prepared = read_image(path, 28).pixels
     assert prepared.shape == (28, 28)
     assert prepared.dtype == np.uint8
     np.testing.assert_array_equal(prepared, prepare_by_hand(levels))
@@ -119,14 +120,14 @@ def test_images_of_the_trained_size_are_taken_as_they_are(pixels: int, tmp_path:
     levels = np.random.default_rng(0).integers(0, 256, (pixels, pixels), dtype=np.uint8)
     grey = save(Image.fromarray(levels), tmp_path / "grey.png")
     colour = save(Image.fromarray(levels).convert("RGB"), tmp_path / "colour.png")
-    np.testing.assert_array_equal(read_image(grey, pixels), levels)
-    np.testing.assert_array_equal(read_image(colour, pixels), levels)
+    np.testing.assert_array_equal(read_image(grey, pixels).pixels, levels)
+    np.testing.assert_array_equal(read_image(colour, pixels).pixels, levels)
 
 
 def test_rows_of_a_data_set_come_back_from_png(small_dataset: Dataset, tmp_path: Path) -> None:
     for number, image in enumerate(small_dataset.test.images):
         path = save(Image.fromarray(image), tmp_path / f"{number}.png")
-        assert read_image(path, 28).tobytes() == image.tobytes()
+        assert read_image(path, 28).pixels.tobytes() == image.tobytes()
 
 
 def with_palette(levels: Grey) -> Image.Image:
@@ -160,7 +161,7 @@ def test_the_same_greys_in_any_form(mode: str, tmp_path: Path) -> None:
     path = save(image, tmp_path / ("xray.tif" if mode == "I" else "xray.png"))
     with Image.open(path) as opened:
         assert opened.mode == mode
-    np.testing.assert_array_equal(read_image(path, 28), prepare_by_hand(levels))
+    np.testing.assert_array_equal(read_image(path, 28).pixels, prepare_by_hand(levels))
 
 
 def test_floating_point_levels_are_refused_since_their_range_is_not_known(tmp_path: Path) -> None:
@@ -171,13 +172,13 @@ def test_colours_are_weighed_as_the_eye_does(tmp_path: Path) -> None:
     red, green, blue = (draw_levels(28, 28, seed) for seed in range(3))
     path = save(Image.fromarray(np.stack([red, green, blue], axis=-1)), tmp_path / "xray.png")
     expected = 0.299 * red + 0.587 * green + 0.114 * blue
-    assert np.abs(read_image(path, 28) - expected).max() <= 1
+    assert np.abs(read_image(path, 28).pixels - expected).max() <= 1
 
 
 def test_cmyk_jpeg(tmp_path: Path) -> None:
     levels = draw_levels(100, 100)
     path = save(Image.fromarray(levels).convert("RGB").convert("CMYK"), tmp_path / "xray.jpg", quality=100)
-    difference = np.abs(read_image(path, 28).astype(int) - prepare_by_hand(levels))
+    difference = np.abs(read_image(path, 28).pixels.astype(int) - prepare_by_hand(levels))
     assert difference.mean() < 2
 
 
@@ -185,12 +186,12 @@ def test_black_and_white(tmp_path: Path) -> None:
     path = save(Image.fromarray(np.eye(28) > 0), tmp_path / "xray.png")
     with Image.open(path) as opened:
         assert opened.mode == "1"
-    np.testing.assert_array_equal(read_image(path, 28), 255 * np.eye(28, dtype=np.uint8))
+    np.testing.assert_array_equal(read_image(path, 28).pixels, 255 * np.eye(28, dtype=np.uint8))
 
 
 def test_16_bit_greys_keep_their_full_range(tmp_path: Path) -> None:
     levels = np.linspace(0, 65535, 28 * 28).astype(np.uint16).reshape(28, 28)
-    prepared = read_image(save(Image.fromarray(levels), tmp_path / "xray.png"), 28)
+    prepared = read_image(save(Image.fromarray(levels), tmp_path / "xray.png"), 28).pixels
     assert (prepared.min(), prepared.max()) == (0, 255)
     assert np.abs(prepared - levels / 65535 * 255).max() <= 0.51
 
@@ -201,7 +202,7 @@ def test_transparent_parts_are_black(tmp_path: Path) -> None:
     alpha = np.full((28, 28), 255, np.uint8)
     alpha[:, :14] = 0
     image.putalpha(Image.fromarray(alpha))
-    prepared = read_image(save(image, tmp_path / "xray.png"), 28)
+    prepared = read_image(save(image, tmp_path / "xray.png"), 28).pixels
     assert not prepared[:, :14].any()
     np.testing.assert_array_equal(prepared[:, 14:], levels[:, 14:])
 
@@ -227,7 +228,40 @@ def test_exif_orientation(orientation: int, suffix: str, tmp_path: Path) -> None
     exif[0x0112] = orientation
     path = save(Image.fromarray(levels), tmp_path / f"xray.{suffix}", exif=exif)
     upright = np.ascontiguousarray(TURNS[orientation](levels))
-    np.testing.assert_array_equal(read_image(path, 28), prepare_by_hand(upright))
+    np.testing.assert_array_equal(read_image(path, 28).pixels, prepare_by_hand(upright))
+
+
+def look(image: Image.Image, path: Path, **options: object) -> Looks:
+    return read_image(save(image, path, **options), 28).looks
+
+
+def test_looks_are_those_of_the_file_before_it_was_made_grey(tmp_path: Path) -> None:
+    bands = np.zeros((30, 50, 3), np.uint8)
+    bands[:, :25] = (200, 100, 149)
+    bands[:, 25:] = 77
+    expected = Looks(width=50, height=30, colour=pytest.approx(100 / 255 / 2))
+    assert look(Image.fromarray(bands), tmp_path / "colour.png") == expected
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    looks = look(Image.fromarray(bands), tmp_path / "turned.png", exif=turned)
+    assert looks == Looks(width=30, height=50, colour=expected.colour)
+
+
+@pytest.mark.parametrize("mode", FORMS)
+def test_greys_have_no_colour_in_any_form(mode: str, tmp_path: Path) -> None:
+    image = FORMS[mode](draw_levels(80, 100))
+    looks = look(image, tmp_path / ("xray.tif" if mode == "I" else "xray.png"))
+    assert looks == Looks(width=100, height=80, colour=0.0)
+
+
+def test_jpeg_gives_greys_hardly_a_colour(tmp_path: Path) -> None:
+    image = Image.fromarray(draw_levels(200, 300)).convert("RGB")
+    assert look(image, tmp_path / "xray.jpg", quality=50).colour < 0.02
+
+
+def test_what_lies_under_transparency_has_no_colour(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
+    assert look(image, tmp_path / "xray.png").colour == 0
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, which the command line does not show
@@ -236,7 +270,7 @@ def test_damaged_exif_does_not_matter(tmp_path: Path) -> None:
     plain = save(Image.fromarray(levels), tmp_path / "plain.jpg")
     cut_off = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01"
     damaged = save(Image.fromarray(levels), tmp_path / "damaged.jpg", exif=cut_off)
-    np.testing.assert_array_equal(read_image(damaged, 28), read_image(plain, 28))
+    np.testing.assert_array_equal(read_image(damaged, 28).pixels, read_image(plain, 28).pixels)
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -316,7 +350,8 @@ def test_many_files_come_in_the_order_given_with_their_errors(tmp_path: Path) ->
         if path.name == "missing.png":
             assert isinstance(image, ImageError)
         else:
-            np.testing.assert_array_equal(image, read_image(path, 28))
+            assert not isinstance(image, ImageError)
+            np.testing.assert_array_equal(image.pixels, read_image(path, 28).pixels)
 
 
 def test_reading_stays_a_little_ahead(tmp_path: Path) -> None:

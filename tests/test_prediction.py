@@ -197,6 +197,6 @@ def test_model_of_another_preparation_is_refused(ensemble: Predictor, xrays: lis
 def test_prediction_is_plain_data(ensemble: Predictor, xrays: list[Path]) -> None:
     (prediction,), _ = predict(ensemble, xrays[:1])
     content = prediction.to_dict()
-    assert set(content) == {"path", "probability", "score", "label", "members"}
+    assert set(content) == {"path", "probability", "score", "label", "members", "atypical", "distance"}
     assert type(content["probability"]) is float
     assert content["label"] in CLASS_NAMES
