@@ -3,7 +3,8 @@
     python examples/atypical.py --model runs/train-1 --data pneumoniamnist.npz --xrays xrays/ > table.md
 
 All images go as files through `predict`'s own way. What is spoilt are validation images. Photographs are
-scikit-learn's, the CT and MR slices pydicom's (left out if it is not installed), the noise is drawn from seed 0.
+scikit-learn's, the CT and MR slices pydicom's (left out if it is not installed), the noise is drawn from
+seed 0.
 Nothing is fitted here: the cut is the model's, taken from its training images.
 """
 
@@ -92,7 +93,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="PneumoniaMNIST, .npz, of the model's size")
     parser.add_argument("--xrays", type=Path, help="a folder of X-ray image files")
-    parser.add_argument("--every", type=int, default=8, help="spoil each so manieth validation image")
+    parser.add_argument("--every", type=int, default=8, metavar="N", help="spoil every N-th validation image")
     arguments = parser.parse_args()
     load_backend()
     from pneumocli.core.evaluation import load_predictor, load_predictor_typical
@@ -108,9 +109,7 @@ def main() -> None:
         f"{card.name}: {len(typical.mean)} features, {figures.images} training images, cut {figures.cut:.1f},"
     )
     print(f"{figures.false_rejects} of them above it when held out, shrinkage {figures.shrinkage:.3f}.\n")
-    print(
-        "| images | number | atypical | by their looks | by their distance | distance: least | median | largest |"
-    )
+    print("| images | number | atypical | by looks | by distance | least distance | median | largest |")
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         tried = [

@@ -57,9 +57,8 @@ def files(small_dataset: Dataset, tmp_path: Path) -> list[Path]:
     rng = np.random.default_rng(0)
     images = {f"{row}.png": small_dataset.train.images[row] for row in range(3)}
     images["noise.png"] = (255 * rng.integers(0, 2, (28, 28))).astype(np.uint8)
-    images["orange.png"] = np.tile(np.uint8([250, 120, 10]), (90, 90, 1)) - rng.integers(
-        0, 9, (90, 90, 1)
-    ).astype(np.uint8)
+    images["orange.png"] = np.tile(np.uint8([250, 180, 70]), (90, 90, 1))
+    images["orange.png"][45:] -= 60
     images["wide.png"] = rng.integers(0, 256, (70, 203), dtype=np.uint8)
     for name, image in images.items():
         Image.fromarray(image).save(folder / name)
@@ -217,7 +216,7 @@ def test_predict_flags_in_table_and_json_and_sums_up(cv_copy: Run, files: list[P
     rows = content["predictions"]
     assert [row["atypical"] is not None for row in rows] == [False] * 3 + [True] * 3
     assert all(type(row["distance"]) is float for row in rows)
-    assert rows[4]["atypical"].startswith("coloured (0.9")
+    assert rows[4]["atypical"].startswith("coloured (0.71)")
     assert rows[5]["atypical"] == "2.9 times as wide as high"
     assert "atypical: 3 of 6 images; so are" in result.stderr
     assert "of 24 training images held out" in result.stderr
