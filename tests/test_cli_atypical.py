@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -245,3 +247,19 @@ def test_lone_fold_judges_by_looks_alone_and_says_so(cv_copy: Run, files: list[P
     assert [row["distance"] for row in content["predictions"]] == [None] * 6
     assert [row["atypical"] is not None for row in content["predictions"]] == [False] * 4 + [True] * 2
     assert "looks alone" in result.stderr
+
+
+def test_example_tells_of_each_kind_how_many(train_run: Run, data_file: Path, files: list[Path]) -> None:
+    script = Path(__file__).parent.parent / "examples" / "atypical.py"
+    command = [sys.executable, script, "--model", train_run.path, "--data", data_file]
+    done = subprocess.run(
+        [*command, "--xrays", files[0].parent, "--every", "6"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    rows = {name: cells for name, *cells in lines}
+    assert rows["val images"][0] == rows["test images"][0] == "12"
+    assert rows["val images, inverted"][0] == "2"
+    assert rows["X-ray image files"][:4] == ["6", "3 (50.0 %)", "2", "1"]
+    assert rows["photographs"][:3] == ["2", "2 (100.0 %)", "2"]
+    assert rows["one grey level"][:3] == ["1", "1 (100.0 %)", "1"]
