@@ -96,7 +96,7 @@ def test_image_that_cannot_be_answered_has_no_picture(
     assert result.exit_code == 4
     content = json.loads(result.stdout)
     assert [Path(row["explanation"]).name for row in content["predictions"]] == ["a.png", "b.png"]
-    assert [set(failure) for failure in content["failures"]] == [{"path", "reason"}]
+    assert [set(failure) for failure in content["failures"]] == [{"path", "reason", "atypical"}]
     pictures = json.loads((tmp_path / "maps" / "index.json").read_text())["pictures"]
     assert [row["path"] for row in pictures] == [str(xrays[0]), str(xrays[2])]
 

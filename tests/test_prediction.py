@@ -215,6 +215,8 @@ def test_rows_have_the_same_names_whether_answered_or_not(ensemble: Predictor, x
         "spread",
         "score",
         "members",
+        "atypical",
+        "distance",
         "explanation",
         "error",
     ]

@@ -50,6 +50,9 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Do not answer for images unlike those trained on.")
+    ] = False,
     runs: Runs = Path("runs"),
     output_format: Annotated[
         RowFormat | None,
@@ -98,7 +101,8 @@ def predict(
             from pneumocli.core.backend import load_backend
 
             load_backend()
-            from pneumocli.core.evaluation import hash_predictor, load_predictor
+            from pneumocli.core.atypical import describe_atypical
+            from pneumocli.core.evaluation import hash_predictor, load_predictor, load_predictor_typical
             from pneumocli.core.prediction import Tally, predict_files
 
             network, card = load_predictor(found)
@@ -113,6 +117,7 @@ def predict(
                 "temperature": card.temperature,
                 "calibrated_threshold": card.calibrated_threshold,
                 "preparation": describe_preparation(card.pixels),
+                "typical": None if card.atypical is None else card.atypical.to_dict(),
             }
             notify(f"model: {card.name}")
             notify(f"images: {head['preparation']}")
@@ -130,7 +135,14 @@ def predict(
                 illustrate = explain_with(network, draw)
             tally = Tally()
             predicted = predict_files(
-                network, card, sources, illustrate=illustrate, listen=listen, notify=notify
+                network,
+                card,
+                sources,
+                typical=load_predictor_typical(found),
+                strict=strict,
+                illustrate=illustrate,
+                listen=listen,
+                notify=notify,
             )
             answers = tally.count(predicted)
             rows = (answer.to_row() for answer in answers)
@@ -153,6 +165,7 @@ def predict(
         notify(f"explanations: {explanations.directory}")
     for failure in tally.named:
         say(f"error: {failure.reason}")
+    notify(describe_atypical(tally.atypical, tally.judged, card.atypical))
     warn_use(card.data.synthetic)
     if tally.failed:
         rest = tally.failed - len(tally.named)

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.artefact import ModelCard, load_model, save_model
+from pneumocli.core.artefact import ModelCard, load_model, load_typical, save_model
+from pneumocli.core.atypical import Typical, read_typical
 from pneumocli.core.audit import is_official_split
 from pneumocli.core.data import Dataset
 from pneumocli.core.decision import Decision, decide_anew, read_decision
@@ -159,7 +160,7 @@ def load_run_model(run: Run) -> keras.Model:
 def build_ensemble(run: Run) -> tuple[keras.Model, Path]:
     """Build a cross-validation's ensemble and write it as one model file into the run folder."""
     model = load_run_model(run)
-    save_model(model, run.path / ENSEMBLE, _describe_ensemble(run))
+    save_model(model, run.path / ENSEMBLE, _describe_ensemble(run), read_typical(run.path))
     return model, run.path / ENSEMBLE
 
 
@@ -172,6 +173,20 @@ def load_predictor(found: Run | Path) -> tuple[keras.Model, ModelCard]:
     if isinstance(found, Run) and len(list_model_files(found)) > 1:
         return load_run_model(found), _describe_ensemble(found)
     return load_model(list_model_files(found)[0])
+
+
+def load_predictor_typical(found: Run | Path) -> Typical | None:
+    """Load what the training images' features are like, for the model that `load_predictor` loads.
+
+    Returns:
+        None for one fold's model, and for a model of too few images.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    if isinstance(found, Run) and len(list_model_files(found)) > 1:
+        return read_typical(found.path)
+    return load_typical(list_model_files(found)[0])
 
 
 def list_model_files(found: Run | Path) -> list[Path]:
@@ -206,4 +221,7 @@ def _describe_ensemble(run: Run) -> ModelCard:
         weights=record.weights,
         created=stamp_time(),
     )
+    typical = read_typical(run.path)
+    if typical is not None:
+        card = card.model_copy(update={"atypical": typical.figures})
     return card.decide(read_decision(run))

@@ -182,6 +182,12 @@ def join_classifier(parts: Parts) -> keras.Model:
     return keras.Model(image, logit, name="classifier")
 
 
+def attach_pooled(logits: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Return logits (B, K) and the pooled trunk output, the mean over its places, as one (B, K + C)."""
+    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooled_maps")(maps)
+    return keras.layers.Concatenate(dtype="float32", name="answers")([logits, pooled])
+
+
 def split_classifier(classifier: keras.Model) -> Parts:
     """Return the parts of a model made by `join_classifier`; they share its weights.
 

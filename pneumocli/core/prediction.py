@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard
+from pneumocli.core.atypical import Typical, judge_image
 from pneumocli.core.calibration import apply_temperature
 from pneumocli.core.errors import ImageError, NoImageError, RunError
+from pneumocli.core.files import show_path
 from pneumocli.core.images import ALIKE, PREPARATION_VERSION, Picture, Source, read_images
-from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_logits
+from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_answers
 from pneumocli.core.metrics import average_scores, call_labels
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
 
@@ -33,6 +35,8 @@ class Prediction:
         spread: the largest less the smallest of the members' probabilities; 0 for a single model.
         score: the probability uncalibrated; for an ensemble the mean of its members'.
         members: each member's probability, with the same temperature.
+        atypical: why the image is unlike those trained on, in a few words; None if it is not.
+        distance: of its features to those of the training images; None where the model keeps none of them.
         explanation: the picture of where the model looked; None if none was asked for.
     """
 
@@ -43,6 +47,8 @@ class Prediction:
     spread: float
     score: float
     members: list[float]
+    atypical: str | None = None
+    distance: float | None = None
     explanation: str | None = None
 
     def to_row(self) -> dict[str, object]:
@@ -52,15 +58,20 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that could not be answered, and why, in one line that a terminal may show."""
+    """An image that could not be answered, and why, in one line that a terminal may show.
+
+    Attributes:
+        atypical: of an image that was refused for being so, as in a `Prediction`.
+    """
 
     path: str
     reason: str
+    atypical: str | None = None
 
     def to_row(self) -> dict[str, object]:
-        """Return the row of this image in a list of answers, of which only the path is not None."""
+        """Return the row of this image in a list of answers, of which most are None."""
         row: dict[str, object] = dict.fromkeys(part.name for part in fields(Prediction))
-        return {**row, "path": self.path, "error": self.reason}
+        return {**row, "path": self.path, "atypical": self.atypical, "error": self.reason}
 
 
 @dataclass
@@ -68,16 +79,22 @@ class Tally:
     """How many images were answered and how many not, and the first of these.
 
     Attributes:
+        judged, atypical: how many could be looked at, answered or refused, and how many were unlike
+            those trained on.
         named: at most 20 failures.
     """
 
     answered: int = 0
     failed: int = 0
+    judged: int = 0
+    atypical: int = 0
     named: list[Failure] = field(default_factory=list)
 
     def count(self, answers: Iterable[Prediction | Failure]) -> Iterator[Prediction | Failure]:
         """Pass answers on as they come, and count them."""
         for answer in answers:
+            self.atypical += answer.atypical is not None
+            self.judged += isinstance(answer, Prediction) or answer.atypical is not None
             if isinstance(answer, Prediction):
                 self.answered += 1
             else:
@@ -95,6 +112,8 @@ def predict_files(
     card: ModelCard,
     sources: Sequence[Path | Source],
     *,
+    typical: Typical | None = None,
+    strict: bool = False,
     illustrate: Illustrate | None = None,
     listen: Listener = ignore,
     notify: Notice = keep_quiet,
@@ -106,25 +125,33 @@ def predict_files(
     image are passed over.
 
     Args:
+        typical: what the training images' features are like; with None only the images' looks are judged.
+        strict: an atypical image is a failure, with the same reason.
         illustrate: adds pictures to a batch's predictions; none are made without it.
         notify: is told how many were passed over.
 
     Raises:
-        RunError: the model was trained with another way of reading images.
+        RunError: the model was trained with another way of reading images, or `typical` is of another model.
     """
     if card.preparation not in ALIKE:
         raise RunError(
             f"{card.name} was trained with preparation {card.preparation} of image files, this version of "
             f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"
         )
-    network = ready(take_logits(model))
+    network = ready(take_answers(model))
+    width = network.output_shape[-1] - card.members
+    if typical is not None and len(typical.mean) != width:
+        raise RunError(
+            f"{card.name} has {width} features an image, its training images {len(typical.mean)}: these are "
+            "parts of two models; train it anew"
+        )
     size = max(FEWEST, min(BATCH_SIZE, len(sources)))
     done = passed_over = 0
     for batch in _batch(read_images(sources, card.pixels), size):
         named = [(source.name if isinstance(source, Source) else str(source)) for source, _ in batch]
         good = [(path, one) for path, (_, one) in zip(named, batch, strict=True) if isinstance(one, Picture)]
         pictures = [picture for _, picture in good]
-        answers = _answer(network, card, pictures, size)
+        answers = _answer(network, card, pictures, size, typical)
         predictions: Iterable[Prediction] = [
             Prediction(path, **answer) for (path, _), answer in zip(good, answers, strict=True)
         ]
@@ -133,7 +160,12 @@ def predict_files(
         answered = iter(predictions)
         for path, (source, picture) in zip(named, batch, strict=True):
             if isinstance(picture, Picture):
-                yield next(answered)
+                answer = next(answered)
+                if strict and answer.atypical is not None:
+                    reason = f"{show_path(path)} is atypical: {answer.atypical}"
+                    yield Failure(path, reason, answer.atypical)
+                else:
+                    yield answer
             elif isinstance(picture, NoImageError) and isinstance(source, Source) and source.found:
                 passed_over += 1
             else:
@@ -145,7 +177,7 @@ def predict_files(
 
 
 def _answer(
-    network: keras.Model, card: ModelCard, pictures: list[Picture], size: int
+    network: keras.Model, card: ModelCard, pictures: list[Picture], size: int, typical: Typical | None
 ) -> list[dict[str, Any]]:
     """Return what a `Prediction` says of each picture, but for its path."""
     if not pictures:
@@ -153,7 +185,8 @@ def _answer(
     images = np.stack([picture.pixels for picture in pictures])
     # One shape for all batches: the last is filled up with repeated images.
     filled = images[np.resize(np.arange(len(images)), size), ..., np.newaxis]
-    scores = squash_logits(run_filled(network, filled)[: len(images)].T)  # (members, images)
+    outputs = run_filled(network, filled)[: len(images)]
+    scores = squash_logits(outputs[:, : card.members].T)  # (members, images)
     mean = average_scores(scores)
     # Called before the temperature, as the threshold is: each member as if it were asked alone.
     called = call_labels(scores, card.threshold)
@@ -166,8 +199,13 @@ def _answer(
         "score": mean,
         "members": members,
     }
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    distances: list[float | None] = [None] * len(pictures)
+    if typical is not None:
+        distances = typical.measure(outputs[:, card.members :]).tolist()
+    reasons = [judge_image(*looked_at, typical) for looked_at in zip(pictures, distances, strict=True)]
+    lists = {name: column.tolist() for name, column in columns.items()}
+    lists |= {"atypical": reasons, "distance": distances}
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
 def _batch(

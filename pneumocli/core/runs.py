@@ -2,9 +2,10 @@
 
     runs/train-1/  config.json  history.json  model.keras  scores_val.npz  scores_stopping.npz
                    decision.json  metrics_val.json
-    runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  decision.json
+    runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  decision.json  atypical.npz
                    metrics_out_of_fold.json  and later  ensemble.keras
-    fold_I/        history.json  model.keras  scores_out_of_fold.npz  metrics_out_of_fold.json
+    fold_I/        history.json  model.keras  pooled_maps.npz  scores_out_of_fold.npz
+                   metrics_out_of_fold.json
 
 Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json and pictures such as
 roc_<split>.png to the run; training adds learning_curves.png; pictures.json lists the pictures beside it. On

@@ -88,7 +88,7 @@ def write_document(rows: Iterable[Row], head: Mapping[str, object], file: TextIO
                 file.write(f"{',' if answered else ''}\n    {json.dumps(row, allow_nan=False)}")
                 answered += 1
             else:
-                failure = {"path": row["path"], "reason": row["error"]}
+                failure = {"path": row["path"], "reason": row["error"], "atypical": row.get("atypical")}
                 failures.write(f"{',' if failed else ''}\n    {json.dumps(failure)}")
                 failed += 1
         file.write(("\n  " if answered else "") + '],\n  "failures": [')

@@ -117,7 +117,10 @@ def tabulate_predictions(
         spread = [f"{row['spread']:.4f}"] if has_members else []
         label = f"? {row['label']}" if row.get("uncertain") else str(row["label"])
         # As text: a path may hold what Rich takes for markup.
-        table.add_row(Text(show_path(str(row["path"]))), f"{row['probability']:.4f}", *spread, label)
+        image = Text(show_path(str(row["path"])))
+        if row.get("atypical"):
+            image.append(f"\n  atypical: {row['atypical']}")
+        table.add_row(image, f"{row['probability']:.4f}", *spread, label)
     reason = "no rule was fixed for this model"
     if rule is not None and source is not None:
         reason = f"rule {rule}, fixed on {SOURCES[source]}"
