@@ -63,7 +63,7 @@ def test_formats_say_the_same(cv_copy: Run, xrays: Path) -> None:
     rows = read_rows(results["jsonl"])
     document = json.loads(results["json"].stdout)
     assert document["predictions"] == [row for row in rows if row["error"] is None]
-    assert document["failures"] == [{"path": rows[-1]["path"], "reason": rows[-1]["error"]}]
+    assert document["failures"] == [{"path": rows[-1]["path"], "reason": rows[-1]["error"], "atypical": None}]
     lines = list(csv.DictReader(io.StringIO(results["csv"].stdout)))
     assert [line["path"] for line in lines] == [row["path"] for row in rows]
     for line, row in zip(lines[:-1], rows[:-1], strict=True):

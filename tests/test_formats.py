@@ -73,7 +73,9 @@ def test_document() -> None:
         **HEAD,
         "predictions": [complete(row) for row in ROWS if row["error"] is None],
         "failures": [
-            {"path": row["path"], "reason": row["error"]} for row in ROWS if row["error"] is not None
+            {"path": row["path"], "reason": row["error"], "atypical": None}
+            for row in ROWS
+            if row["error"] is not None
         ],
         "disclaimer": DISCLAIMER,
     }
