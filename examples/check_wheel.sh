@@ -17,4 +17,5 @@ assert pneumocli.__file__.startswith('$directory'), pneumocli.__file__"
 "$directory/venv/bin/pneumocli" --version
 PNEUMOCLI_CACHE="$directory/cache" PNEUMOCLI_RUNS="$directory/runs" "$directory/venv/bin/pneumocli" train --data synthetic --weights none \
     --image-size 32 --subset 24 --head-epochs 1 --tune-epochs 0 --quiet
+"$directory/venv/bin/pneumocli" report --runs "$directory/runs" --quiet
 echo "the wheel works"

@@ -1,5 +1,6 @@
 """The command line: the commands, and the one place where errors become a line and an exit code."""
 
+import io
 import sys
 import warnings
 from typing import Any
@@ -15,9 +16,16 @@ from pneumocli.commands.ensemble import ensemble
 from pneumocli.commands.evaluate import evaluate
 from pneumocli.commands.fetch import fetch
 from pneumocli.commands.predict import predict
+from pneumocli.commands.report import report
+from pneumocli.commands.runs import runs
 from pneumocli.commands.train import train
 from pneumocli.core.errors import PneumoError, SettingError
+from pneumocli.core.wording import show_plain
 
+EPILOG = (
+    f"{DISCLAIMER} Exit codes: 0 done; 1 something to mend, said in one line; 2 wrong usage; "
+    "4 some images were answered and not all (predict); 130 stopped by Ctrl-C."
+)
 WRONG_USAGE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -42,7 +50,7 @@ class _Commands(TyperGroup):
         except OSError as error:
             # A full disk, a missing permission: the system's words, and the file where it names one.
             place = f": {error.filename}" if error.filename else ""
-            typer.echo(f"error: {error.strerror or error}{place}", err=True)
+            typer.echo(show_plain(f"error: {error.strerror or error}{place}"), err=True)
         raise typer.Exit(1)
 
 
@@ -52,7 +60,8 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
-    help=f"Pneumonia on chest X-rays: ResNet-50, cross-validated and joined. {DISCLAIMER}",
+    help="Pneumonia on chest X-rays: ResNet-50, cross-validated and joined.",
+    epilog=EPILOG,
 )
 
 
@@ -71,10 +80,14 @@ def _options(
     pass
 
 
-for command in (fetch, train, cv, evaluate, ensemble, predict, compare, doctor):
-    app.command()(command)
+for command in (fetch, train, cv, evaluate, ensemble, predict, compare, report, runs, doctor):
+    app.command(epilog=EPILOG)(command)
 
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding cannot write is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(app())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pneumocli.core.data import Dataset
 from pneumocli.core.synthetic import draw_dataset
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     import keras
 
 KERAS_TESTS = {
+    "test_architecture",
     "test_augment",
+    "test_explain",
     "test_features",
     "test_inference",
     "test_losses",
@@ -124,3 +127,13 @@ def find_real_file(variable: str) -> Path:
     if not path.is_file():
         pytest.skip(f"{variable} did not name a file when the tests began")
     return path
+
+
+@pytest.fixture
+def xrays(small_dataset: Dataset, tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "xrays"
+    folder.mkdir()
+    paths = [folder / f"{number}.png" for number in range(len(small_dataset.test))]
+    for path, image in zip(paths, small_dataset.test.images, strict=True):
+        Image.fromarray(image).save(path)
+    return paths

@@ -20,6 +20,7 @@ from pneumocli.core.audit import (
     identify,
     identify_seen,
     is_official_split,
+    read_kind,
 )
 from pneumocli.core.data import NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset, Split, load_dataset
 from pneumocli.core.errors import DataError
@@ -296,6 +297,22 @@ def test_audit_is_json() -> None:
         "groups": 0,
         "surplus": 0,
     }
+
+
+def test_the_sentence_that_a_run_keeps_tells_which_data_it_is(known: Dataset, tmp_path: Path) -> None:
+    own = tmp_path / "the official training and validation images"
+    own.mkdir()
+    identities = [
+        identify_seen(known),
+        identify_seen(lose_normals(known, 2)),
+        identify_seen(lose_normals(known, 3)),
+        identify_seen(make_dataset(64)),
+        identify_seen(replace(known, synthetic=True)),
+        identify_seen(known, own),
+    ]
+    kinds = [Kind.OFFICIAL, Kind.KAGGLE, Kind.OTHER, Kind.OTHER, Kind.SYNTHETIC, Kind.OWN]
+    assert [identity.kind for identity in identities] == kinds
+    assert [read_kind(identity.sentence) for identity in identities] == kinds
 
 
 @pytest.mark.parametrize("name", ["xrays", "xrays.csv"])

@@ -80,7 +80,7 @@ def test_images_are_made_as_prediction_makes_them(pixels: int, tmp_path: Path) -
     whole = read_collection(tmp_path, pixels, notify=told.append).pick("all")
     assert whole.pixels == pixels
     paths = [tmp_path / label / name for label in CLASS_NAMES for name in ("a.jpg", "b.png")]
-    np.testing.assert_array_equal(whole.images, [read_image(path, pixels) for path in paths])
+    np.testing.assert_array_equal(whole.images, [read_image(path, pixels).pixels for path in paths])
     assert any(f"{pixels} px" in line for line in told)
 
 

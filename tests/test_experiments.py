@@ -15,6 +15,7 @@ from small import FOLDS, RANDOM_WEIGHTS, TINY, WatchedRows, describe
 
 from pneumocli.core import experiments
 from pneumocli.core.artefact import load_model, read_card
+from pneumocli.core.atypical import ATYPICAL, POOLED_MAPS
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import SEEN_NAMES, Dataset, Split, hash_images, make_folds
@@ -75,8 +76,9 @@ def score_rows(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def test_cross_validation_leaves_every_file_and_no_other(cv_run: Run) -> None:
-    fold_files = {MODEL, HASHES, HISTORY, "scores_out_of_fold.npz", "metrics_out_of_fold.json"}
-    expected = {CONFIG, DECISION, "scores_out_of_fold.npz", "metrics_out_of_fold.json"}
+    scored = {"scores_out_of_fold.npz", "metrics_out_of_fold.json"}
+    fold_files = {MODEL, HASHES, HISTORY, POOLED_MAPS, *scored}
+    expected = {CONFIG, DECISION, ATYPICAL, *scored}
     expected |= {f"fold_{fold}/{name}" for fold in range(1, FOLDS + 1) for name in fold_files}
     assert list_files(cv_run.path) == expected
     assert cv_run.is_complete

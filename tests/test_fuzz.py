@@ -4,7 +4,6 @@
 entry of PARSERS.
 """
 
-import importlib.util
 import io
 import shutil
 import time
@@ -23,17 +22,26 @@ from hypothesis import strategies as st
 from mutations import mutate_archive, mutate_bytes, mutate_json, mutate_table, parse_watched
 from PIL import Image
 
-from pneumocli.core.artefact import load_model, read_card
+from pneumocli.core.artefact import load_model, load_typical, read_card
+from pneumocli.core.atypical import (
+    POOLED_MAPS,
+    fit_typical,
+    pack_typical,
+    read_pooled_maps,
+    unpack_typical,
+)
 from pneumocli.core.data import load_dataset
 from pneumocli.core.decision import read_decision
 from pneumocli.core.figures import read_figures
 from pneumocli.core.groups import read_groups
 from pneumocli.core.hashes import HASHES, check_hash
+from pneumocli.core.history import read_history
 from pneumocli.core.images import read_image
 from pneumocli.core.limits import MAX_GB, MAX_PIXELS
 from pneumocli.core.listing import list_files
 from pneumocli.core.model import build_resnet50
-from pneumocli.core.runs import CONFIG, DECISION, MODEL, Run, open_run
+from pneumocli.core.repeat import read_record
+from pneumocli.core.runs import CONFIG, DECISION, HISTORY, MODEL, Run, open_run
 from pneumocli.core.scores import read_scores
 
 pytest_plugins = ["trained"]
@@ -139,6 +147,19 @@ def make_model(run: Run) -> list[bytes]:
     return [(run.path / MODEL).read_bytes()]
 
 
+def make_typical(run: Run) -> list[bytes]:
+    features = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    typical = fit_typical(features, np.arange(60))
+    assert typical is not None
+    return [pack_typical(typical)]
+
+
+def make_pooled_maps(run: Run) -> list[bytes]:
+    file = io.BytesIO()
+    np.savez(file, index=np.arange(4), pooled=np.ones((4, 3), np.float32))
+    return [file.getvalue()]
+
+
 def read_part(name: str) -> Callable[[Run], list[bytes]]:
     return lambda run: [(run.path / name).read_bytes()]
 
@@ -187,12 +208,18 @@ GROUPS = b"index,group\n0,a\n1,a\n7,b\n"
 
 PARSERS = [
     Parser("image", make_images, mutate_bytes, lambda path: read_image(path, 28), share=4),
+    Parser("dicom", make_dicom, mutate_bytes, lambda path: read_image(path, 28), share=2),
     Parser("data", make_data, mutate_bytes, load_dataset),
     Parser("data, arrays", make_data, mutate_archive, load_dataset),
     Parser("scores", read_part("scores_val.npz"), mutate_archive,
            put_into_run("scores_val.npz", lambda run: read_scores(run, "val"))),
     Parser("weights", make_weights, mutate_bytes, read_weights),
     Parser("card", make_model, mutate_archive, read_card),
+    Parser("typical", make_model, mutate_archive, load_typical),
+    Parser("typical, arrays", make_typical, mutate_archive,
+           lambda path: unpack_typical(io.BytesIO(path.read_bytes()), path)),
+    Parser("pooled maps", make_pooled_maps, mutate_archive,
+           put_into_run(POOLED_MAPS, lambda run: read_pooled_maps([run]))),
     Parser("model", make_model, mutate_bytes, read_model),
     Parser("model, entries", make_model, mutate_archive, read_model, share=2),
     Parser("run", read_part(CONFIG), mutate_json, put_into_run(CONFIG, read_run), share=2),
@@ -202,11 +229,11 @@ PARSERS = [
            put_into_run("metrics_val.json", lambda run: read_figures(run, "val"))),
     Parser("hashes", read_part(HASHES), mutate_json,
            put_into_run(HASHES, lambda run: check_hash(run / MODEL))),
+    Parser("run to repeat", read_part(CONFIG), mutate_json, lambda path: read_record(path, "train")),
+    Parser("history", read_part(HISTORY), mutate_json, put_into_run(HISTORY, read_history)),
     Parser("list of images", lambda run: [LIST], mutate_table, read_list),
     Parser("groups", lambda run: [GROUPS], mutate_table, lambda path: read_groups(path, 8)),
 ]  # fmt: skip
-if importlib.util.find_spec("pneumocli.core.dicom") is not None:
-    PARSERS.append(Parser("dicom", make_dicom, mutate_bytes, lambda path: read_image(path, 28), share=2))
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from test_cli import succeed
 from pneumocli.core import records
 from pneumocli.core.runs import CONFIG, ENSEMBLE, HISTORY, MODEL
 from pneumocli.core.scores import OUT_OF_FOLD
+from pneumocli.report.pictures import PICTURES
 
 pytest_plugins = ["trained"]
 
@@ -110,7 +111,18 @@ def left(
 
 
 def drop_test_files(contents: Contents) -> Contents:
-    return {name: content for name, content in contents.items() if "_test" not in name}
+    kept = {name: content for name, content in contents.items() if "_test" not in name}
+    return {
+        name: drop_test_pictures(content) if name.endswith(PICTURES) else content
+        for name, content in kept.items()
+    }
+
+
+def drop_test_pictures(listed: bytes) -> bytes:
+    content = json.loads(listed)
+    pictures = [picture for picture in content["pictures"] if picture["split"] != "test"]
+    assert len(pictures) < len(content["pictures"])
+    return json.dumps(content | {"pictures": pictures}).encode()
 
 
 def draw_noise(images: int) -> dict[str, Any]:
@@ -141,15 +153,21 @@ def test_all_but_the_test_scores_is_the_same_with_noise_for_test_images(
     assert not any("_test" in name for name in real.trained)
     assert real.trained == noise.trained
 
-    for name in (f"cv-1/{ENSEMBLE}/config.json", "cv-1/metrics_val.json", "train-1/roc_val.png"):
+    for name in (
+        f"cv-1/{ENSEMBLE}/config.json",
+        "cv-1/metrics_val.json",
+        "train-1/roc_val.png",
+        f"cv-1/{PICTURES}",
+    ):
         assert name in real.scored
     for run in ("cv-1", "train-1"):
         for name in ("scores_test.npz/y_score.npy", "metrics_test.json", "roc_test.png"):
             assert real.scored[f"{run}/{name}"] != noise.scored[f"{run}/{name}"]
         assert list_chosen(real.test_figures[run]) == list_chosen(noise.test_figures[run])
     assert drop_test_files(real.scored) == drop_test_files(noise.scored)
-    scored_anew = ("train-1/scores_val", "train-1/metrics_val")
-    kept = {name: content for name, content in real.trained.items() if not name.startswith(scored_anew)}
+    # Scored anew on val, as the whole model rather than from kept features; and the lists of pictures grow.
+    again = re.compile(rf"train-1/\w+_val\.|[\w-]+/{PICTURES}")
+    kept = {name: content for name, content in real.trained.items() if not again.match(name)}
     assert kept.items() <= real.scored.items()
 
 

@@ -1,6 +1,7 @@
 """Image files to pixels: the data set's own steps, every kind of file, and what cannot be read."""
 
 import io
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -16,8 +17,10 @@ from pneumocli.core.data import Dataset
 from pneumocli.core.errors import ImageError
 from pneumocli.core.images import (
     READ_AHEAD,
+    Looks,
+    Picture,
+    Source,
     describe_preparation,
-    find_images,
     prepare_image,
     read_image,
     read_images,
@@ -88,7 +91,7 @@ def save(image: Image.Image, path: Path, **options: object) -> Path:
 def test_28_pixels_are_made_as_the_data_set_was(height: int, width: int, tmp_path: Path) -> None:
     levels = draw_levels(height, width)
     path = save(Image.fromarray(levels), tmp_path / "xray.png")
-    prepared = read_image(path, 28)
+    prepared = read_image(path, 28).pixels
     assert prepared.shape == (28, 28)
     assert prepared.dtype == np.uint8
     np.testing.assert_array_equal(prepared, prepare_by_hand(levels))
@@ -96,7 +99,7 @@ def test_28_pixels_are_made_as_the_data_set_was(height: int, width: int, tmp_pat
 
 def test_shrinking_averages_over_all_source_pixels() -> None:
     levels = draw_levels(200, 200)
-    prepared = prepare_image(Image.fromarray(levels), 64)
+    prepared = prepare_image(Image.fromarray(levels), 64).pixels
     assert np.abs(prepared - shrink_by_hand(levels, 64)).max() <= 1
 
 
@@ -107,7 +110,7 @@ def test_only_the_middle_square_counts(shape: tuple[int, int]) -> None:
     inside = (slice(20, 110), slice(None)) if shape[0] > 90 else (slice(None), slice(20, 110))
     levels[inside] = middle
     np.testing.assert_array_equal(
-        prepare_image(Image.fromarray(levels), 28), prepare_image(Image.fromarray(middle), 28)
+        prepare_image(Image.fromarray(levels), 28).pixels, prepare_image(Image.fromarray(middle), 28).pixels
     )
 
 
@@ -115,7 +118,7 @@ def test_other_sizes_go_without_jpeg() -> None:
     levels = draw_levels(150, 200)
     square = Image.fromarray(crop_by_hand(levels))
     expected = np.asarray(square.resize((64, 64), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(prepare_image(Image.fromarray(levels), 64), expected)
+    np.testing.assert_array_equal(prepare_image(Image.fromarray(levels), 64).pixels, expected)
 
 
 @pytest.mark.parametrize("pixels", [28, 64])
@@ -123,14 +126,14 @@ def test_images_of_the_trained_size_are_taken_as_they_are(pixels: int, tmp_path:
     levels = np.random.default_rng(0).integers(0, 256, (pixels, pixels), dtype=np.uint8)
     grey = save(Image.fromarray(levels), tmp_path / "grey.png")
     colour = save(Image.fromarray(levels).convert("RGB"), tmp_path / "colour.png")
-    np.testing.assert_array_equal(read_image(grey, pixels), levels)
-    np.testing.assert_array_equal(read_image(colour, pixels), levels)
+    np.testing.assert_array_equal(read_image(grey, pixels).pixels, levels)
+    np.testing.assert_array_equal(read_image(colour, pixels).pixels, levels)
 
 
 def test_rows_of_a_data_set_come_back_from_png(small_dataset: Dataset, tmp_path: Path) -> None:
     for number, image in enumerate(small_dataset.test.images):
         path = save(Image.fromarray(image), tmp_path / f"{number}.png")
-        assert read_image(path, 28).tobytes() == image.tobytes()
+        assert read_image(path, 28).pixels.tobytes() == image.tobytes()
 
 
 def with_palette(levels: Grey) -> Image.Image:
@@ -164,7 +167,7 @@ def test_the_same_greys_in_any_form(mode: str, tmp_path: Path) -> None:
     path = save(image, tmp_path / ("xray.tif" if mode == "I" else "xray.png"))
     with Image.open(path) as opened:
         assert opened.mode == mode
-    np.testing.assert_array_equal(read_image(path, 28), prepare_by_hand(levels))
+    np.testing.assert_array_equal(read_image(path, 28).pixels, prepare_by_hand(levels))
 
 
 def test_floating_point_levels_are_refused_since_their_range_is_not_known(tmp_path: Path) -> None:
@@ -175,13 +178,13 @@ def test_colours_are_weighed_as_the_eye_does(tmp_path: Path) -> None:
     red, green, blue = (draw_levels(28, 28, seed) for seed in range(3))
     path = save(Image.fromarray(np.stack([red, green, blue], axis=-1)), tmp_path / "xray.png")
     expected = 0.299 * red + 0.587 * green + 0.114 * blue
-    assert np.abs(read_image(path, 28) - expected).max() <= 1
+    assert np.abs(read_image(path, 28).pixels - expected).max() <= 1
 
 
 def test_cmyk_jpeg(tmp_path: Path) -> None:
     levels = draw_levels(100, 100)
     path = save(Image.fromarray(levels).convert("RGB").convert("CMYK"), tmp_path / "xray.jpg", quality=100)
-    difference = np.abs(read_image(path, 28).astype(int) - prepare_by_hand(levels))
+    difference = np.abs(read_image(path, 28).pixels.astype(int) - prepare_by_hand(levels))
     assert difference.mean() < 2
 
 
@@ -189,12 +192,12 @@ def test_black_and_white(tmp_path: Path) -> None:
     path = save(Image.fromarray(np.eye(28) > 0), tmp_path / "xray.png")
     with Image.open(path) as opened:
         assert opened.mode == "1"
-    np.testing.assert_array_equal(read_image(path, 28), 255 * np.eye(28, dtype=np.uint8))
+    np.testing.assert_array_equal(read_image(path, 28).pixels, 255 * np.eye(28, dtype=np.uint8))
 
 
 def test_16_bit_greys_keep_their_full_range(tmp_path: Path) -> None:
     levels = np.linspace(0, 65535, 28 * 28).astype(np.uint16).reshape(28, 28)
-    prepared = read_image(save(Image.fromarray(levels), tmp_path / "xray.png"), 28)
+    prepared = read_image(save(Image.fromarray(levels), tmp_path / "xray.png"), 28).pixels
     assert (prepared.min(), prepared.max()) == (0, 255)
     assert np.abs(prepared - levels / 65535 * 255).max() <= 0.51
 
@@ -205,7 +208,7 @@ def test_transparent_parts_are_black(tmp_path: Path) -> None:
     alpha = np.full((28, 28), 255, np.uint8)
     alpha[:, :14] = 0
     image.putalpha(Image.fromarray(alpha))
-    prepared = read_image(save(image, tmp_path / "xray.png"), 28)
+    prepared = read_image(save(image, tmp_path / "xray.png"), 28).pixels
     assert not prepared[:, :14].any()
     np.testing.assert_array_equal(prepared[:, 14:], levels[:, 14:])
 
@@ -231,7 +234,7 @@ def test_exif_orientation(orientation: int, suffix: str, tmp_path: Path) -> None
     exif[0x0112] = orientation
     path = save(Image.fromarray(levels), tmp_path / f"xray.{suffix}", exif=exif)
     upright = np.ascontiguousarray(TURNS[orientation](levels))
-    np.testing.assert_array_equal(read_image(path, 28), prepare_by_hand(upright))
+    np.testing.assert_array_equal(read_image(path, 28).pixels, prepare_by_hand(upright))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, which the command line does not show
@@ -240,7 +243,88 @@ def test_damaged_exif_does_not_matter(tmp_path: Path) -> None:
     plain = save(Image.fromarray(levels), tmp_path / "plain.jpg")
     cut_off = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01"
     damaged = save(Image.fromarray(levels), tmp_path / "damaged.jpg", exif=cut_off)
-    np.testing.assert_array_equal(read_image(damaged, 28), read_image(plain, 28))
+    np.testing.assert_array_equal(read_image(damaged, 28).pixels, read_image(plain, 28).pixels)
+
+
+@pytest.mark.parametrize("lossless", ["png", "tif", "bmp", "webp"])
+def test_every_kind_gives_the_same_greys(lossless: str, tmp_path: Path) -> None:
+    levels = draw_levels(100, 130)
+    options = {"lossless": True} if lossless == "webp" else {}
+    path = save(Image.fromarray(levels).convert("RGB"), tmp_path / f"xray.{lossless}", **options)
+    np.testing.assert_array_equal(read_image(path, 28).pixels, prepare_by_hand(levels))
+
+
+def test_the_kind_is_told_by_the_bytes_and_not_by_the_name(tmp_path: Path) -> None:
+    levels = draw_levels(40, 50)
+    path = tmp_path / "xray.jpg"
+    path.write_bytes(save(Image.fromarray(levels), tmp_path / "xray.png").read_bytes())
+    np.testing.assert_array_equal(read_image(path, 28).pixels, prepare_by_hand(levels))
+
+
+def test_bytes_in_place_of_a_file(tmp_path: Path) -> None:
+    path = save(Image.fromarray(draw_levels(100, 130)), tmp_path / "xray.png")
+    one, two = read_image(Source("-", content=path.read_bytes()), 28), read_image(path, 28)
+    assert one.looks == two.looks
+    np.testing.assert_array_equal(one.pixels, two.pixels)
+    with pytest.raises(ImageError, match="standard input is not an image"):
+        read_image(Source("-", content=b""), 28)
+
+
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    path = save(Image.fromarray(draw_levels(40, 50)), tmp_path / "xray.png")
+    reading, writing = os.pipe()
+    os.write(writing, path.read_bytes())
+    os.close(writing)
+    assert refuse(Path(f"/dev/fd/{reading}")).endswith("(not a regular file)")
+    os.close(reading)
+
+
+def test_looks_are_those_of_the_upright_file(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(Image.fromarray(draw_levels(100, 130)), tmp_path / "xray.png", exif=exif)
+    assert read_image(path, 28).looks == Looks(width=100, height=130, colour=0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK"])
+def test_colour_is_how_far_from_grey(mode: str, tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    image = Image.fromarray(colours).convert(mode)
+    path = save(image, tmp_path / ("xray.tif" if mode == "CMYK" else "xray.png"))
+    expected = np.ptp(np.asarray(image.convert("RGB")), axis=-1).mean() / 255
+    assert expected > 0.3
+    assert read_image(path, 28).looks.colour == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("mode", FORMS)
+def test_greys_have_no_colour(mode: str, tmp_path: Path) -> None:
+    path = save(FORMS[mode](draw_levels(30, 30)), tmp_path / ("xray.tif" if mode == "I" else "xray.png"))
+    assert read_image(path, 28).looks.colour == 0
+
+
+@pytest.mark.parametrize("times", [2, 3, 8])
+@pytest.mark.parametrize("pixels", [28, 64])
+def test_each_pixel_repeated_is_the_image_itself(times: int, pixels: int) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (pixels, pixels), np.uint8)
+    enlarged = np.kron(levels, np.ones((times, times), np.uint8))
+    np.testing.assert_array_equal(prepare_image(Image.fromarray(enlarged), pixels).pixels, levels)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (55, 55), (13, 40)])
+def test_one_other_pixel_and_it_is_shrunk_as_any_image(place: tuple[int, int]) -> None:
+    enlarged = np.kron(draw_levels(28, 28), np.ones((2, 2), np.uint8))
+    enlarged[place] ^= 128
+    prepared = prepare_image(Image.fromarray(enlarged), 28).pixels
+    np.testing.assert_array_equal(prepared, prepare_by_hand(enlarged))
+
+
+@pytest.mark.parametrize("name", ["a\nb.png", "a\x1b[31mb.png", "a\u202eb.png", "a\udcffb.png", ""])
+def test_names_that_a_terminal_may_not_show_are_written_out(name: str) -> None:
+    with pytest.raises(ImageError) as caught:
+        read_image(Source(name), 28)
+    line = str(caught.value)
+    assert line.isprintable()
+    assert line == f"{repr(name)[1:-1] if name else repr(name)} does not exist"
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -292,24 +376,13 @@ def test_image_too_large_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "100 x 100 pixels" in line
     assert MAX_PIXELS in line
     monkeypatch.setenv(MAX_PIXELS, "10000")
-    assert read_image(path, 28).shape == (28, 28)
+    assert read_image(path, 28).pixels.shape == (28, 28)
 
 
 def test_preparation_is_told_in_words() -> None:
     assert "JPEG quality 75" in describe_preparation(28)
     assert "assumption" in describe_preparation(64)
     assert "JPEG" not in describe_preparation(64)
-
-
-def test_a_folder_gives_way_to_its_images(tmp_path: Path) -> None:
-    for name in ("b.png", "a.JPG", "deep/c.tiff", "notes.txt", "deep/d.csv"):
-        path = tmp_path / "xrays" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    named = tmp_path / "named.dat"
-    found = find_images([named, tmp_path / "xrays", named])
-    inside = [tmp_path / "xrays" / name for name in ("a.JPG", "b.png", "deep/c.tiff")]
-    assert found == [named, *inside, named]
 
 
 def test_many_files_come_in_the_order_given_with_their_errors(tmp_path: Path) -> None:
@@ -324,7 +397,8 @@ def test_many_files_come_in_the_order_given_with_their_errors(tmp_path: Path) ->
         if path.name == "missing.png":
             assert isinstance(image, ImageError)
         else:
-            np.testing.assert_array_equal(image, read_image(path, 28))
+            assert isinstance(image, Picture)
+            np.testing.assert_array_equal(image.pixels, read_image(path, 28).pixels)
 
 
 def test_reading_stays_a_little_ahead(tmp_path: Path) -> None:
@@ -350,9 +424,11 @@ def test_strips_are_the_whole_image(kind: str, monkeypatch: pytest.MonkeyPatch) 
         colours = [Image.fromarray(draw_levels(60, 90, seed)) for seed in range(4)]
         image = Image.merge("RGBA", colours).convert({"P": "RGB", "PA": "LA"}.get(kind, kind)).convert(kind)
     assert image.mode == kind
-    whole = np.asarray(opening.to_grey(image))
+    whole, colour = np.asarray(opening.to_grey(image)), opening.measure_colour(image)
     monkeypatch.setattr(opening, "STRIP", 7 * 90)
     np.testing.assert_array_equal(np.asarray(opening.to_grey(image)), whole)
+    assert opening.measure_colour(image) == colour
+    assert (colour > 0.01) is (kind in ("RGB", "RGBA", "P"))
     assert len(np.unique(whole)) > 20
 
 

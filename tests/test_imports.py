@@ -21,6 +21,7 @@ KERAS = {
     "artefact",
     "evaluation",
     "prediction",
+    "explain",
     "backend",
 }
 # Each may import what stands before it, and nothing that stands behind it.
@@ -107,6 +108,10 @@ def test_only_the_network_modules_import_keras(path: Path) -> None:
 
 def test_only_the_backend_module_imports_tensorflow() -> None:
     assert [path.stem for path in MODULES if "tensorflow" in packages_of(path)] == ["backend"]
+
+
+def test_only_the_dicom_module_imports_pydicom() -> None:
+    assert [path.stem for path in MODULES if "pydicom" in packages_of(path)] == ["dicom"]
 
 
 @pytest.mark.parametrize("path", [*modules_in("commands"), PACKAGE / "cli.py"], ids=lambda path: path.stem)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from scans import write_dicom
 
 from pneumocli.core.artefact import ModelCard
 from pneumocli.core.calibration import apply_temperature
@@ -15,7 +16,8 @@ from pneumocli.core.data import CLASS_NAMES, Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.evaluation import Evaluation, load_predictor
 from pneumocli.core.figures import ENSEMBLE_NAME
-from pneumocli.core.prediction import Failure, Prediction, predict_files
+from pneumocli.core.images import Source
+from pneumocli.core.prediction import NAMED_FAILURES, Failure, Prediction, Tally, predict_files
 from pneumocli.core.runs import Run, find_predictor
 
 pytest_plugins = ["trained"]
@@ -94,6 +96,7 @@ def test_single_model_has_one_member(train_run: Run, xrays: list[Path]) -> None:
     predictions, _ = predict(load_predictor(find_predictor(train_run.path.parent)), xrays[:3])
     for prediction in predictions:
         assert prediction.members == [prediction.probability]
+        assert (prediction.uncertain, prediction.spread) == (False, 0)
 
 
 def test_lone_fold_answers_uncalibrated_at_0_5(cv_run: Run, xrays: list[Path]) -> None:
@@ -189,14 +192,88 @@ def test_same_file_twice(ensemble: Predictor, xrays: list[Path]) -> None:
 def test_model_of_another_preparation_is_refused(ensemble: Predictor, xrays: list[Path]) -> None:
     model, card = ensemble
     other = card.model_copy(update={"preparation": card.preparation + 1})
-    with pytest.raises(RunError, match="preparation 2") as caught:
+    with pytest.raises(RunError, match="preparation 3") as caught:
         list(predict_files(model, other, xrays))
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_prediction_is_plain_data(ensemble: Predictor, xrays: list[Path]) -> None:
-    (prediction,), _ = predict(ensemble, xrays[:1])
-    content = prediction.to_dict()
-    assert set(content) == {"path", "probability", "score", "label", "members"}
-    assert type(content["probability"]) is float
-    assert content["label"] in CLASS_NAMES
+def test_model_of_the_preparation_before_answers(ensemble: Predictor, xrays: list[Path]) -> None:
+    model, card = ensemble
+    before = card.model_copy(update={"preparation": 1})
+    assert predict((model, before), xrays) == predict(ensemble, xrays)
+
+
+def test_rows_have_the_same_names_whether_answered_or_not(ensemble: Predictor, xrays: list[Path]) -> None:
+    answered, failed = (
+        answer.to_row() for answer in predict_files(*ensemble, [xrays[0], xrays[0].with_name("missing.png")])
+    )
+    names = [
+        "path",
+        "probability",
+        "label",
+        "uncertain",
+        "spread",
+        "score",
+        "members",
+        "atypical",
+        "distance",
+        "explanation",
+        "error",
+    ]
+    assert list(answered) == list(failed) == names
+    assert type(answered["probability"]) is float
+    assert type(answered["uncertain"]) is bool
+    assert answered["label"] in CLASS_NAMES
+    assert answered["error"] is None
+    assert {name for name, value in failed.items() if value is not None} == {"path", "error"}
+
+
+@pytest.mark.parametrize("temperature", [0.2, 1.0, 4.0])
+def test_uncertain_where_members_alone_would_call_it_differently(
+    temperature: float, ensemble: Predictor, xrays: list[Path]
+) -> None:
+    model, card = ensemble
+    raw = predict((model, card.model_copy(update={"temperature": 1.0})), xrays)[0]
+    # Half way between the members of one image, which is then uncertain whatever the scale.
+    middle = (min(raw[0].members) + max(raw[0].members)) / 2
+    moved = card.model_copy(update={"threshold": middle, "temperature": temperature})
+    predictions = predict((model, moved), xrays)[0]
+    assert predictions[0].uncertain
+    for prediction, uncalibrated in zip(predictions, raw, strict=True):
+        assert prediction.uncertain == (min(uncalibrated.members) < middle <= max(uncalibrated.members))
+        called = {member >= moved.calibrated_threshold for member in prediction.members}
+        assert prediction.uncertain == (len(called) == 2)
+        assert prediction.spread == max(prediction.members) - min(prediction.members)
+    none = card.model_copy(update={"threshold": 0.0})
+    assert not any(prediction.uncertain for prediction in predict((model, none), xrays)[0])
+
+
+def test_a_folder_s_scans_without_an_image_are_passed_over(
+    ensemble: Predictor, xrays: list[Path], tmp_path: Path
+) -> None:
+    report = write_dicom(tmp_path / "report", None)
+    told: list[str] = []
+    sources = [Source(str(report), found=True), Source(str(xrays[0]), found=True), Source(str(report))]
+    answers = list(predict_files(*ensemble, sources, notify=told.append))
+    assert [type(answer) for answer in answers] == [Prediction, Failure]
+    assert answers[1].path == str(report)
+    assert told == ["passed over 1 DICOM files without an image"]
+
+
+def test_enlarged_files_get_the_same_scores(ensemble: Predictor, xrays: list[Path], tmp_path: Path) -> None:
+    enlarged = [tmp_path / path.name for path in xrays]
+    for path, larger in zip(xrays, enlarged, strict=True):
+        with Image.open(path) as image:
+            image.resize((224, 224), Image.Resampling.NEAREST).save(larger)
+    small, large = (predict(ensemble, paths)[0] for paths in (xrays, enlarged))
+    assert [each.score for each in small] == [each.score for each in large]
+
+
+def test_tally_counts_and_names_the_first_failures() -> None:
+    answered = Prediction("a.png", 0.5, "normal", False, 0.0, 0.5, [0.5])
+    failures = [Failure(f"{number}.png", "no") for number in range(NAMED_FAILURES + 5)]
+    tally = Tally()
+    answers = [*failures[:10], answered, *failures[10:]]
+    assert list(tally.count(answers)) == answers
+    assert (tally.answered, tally.failed) == (1, len(failures))
+    assert tally.named == failures[:NAMED_FAILURES]

@@ -1,11 +1,16 @@
 """The README speaks of what there is."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 from typer.testing import CliRunner
 
+from pneumocli import DISCLAIMER
 from pneumocli.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -33,7 +38,9 @@ def test_every_shown_command_exists_with_its_options() -> None:
 
 
 def test_every_option_named_in_the_text_exists() -> None:
-    known = {"--version", "--install-completion", "--help"}.union(*map(list_options, COMMANDS))
+    known = {"--version", "--install-completion", "--show-completion", "--help"}.union(
+        *map(list_options, COMMANDS)
+    )
     assert set(re.findall(r"`(--[a-z-]+)", README)) <= known
 
 
@@ -53,3 +60,77 @@ def test_every_linked_file_exists() -> None:
 def test_every_module_is_in_the_tree_of_the_code() -> None:
     modules = {path.name for path in (ROOT / "pneumocli" / "core").glob("*.py")} - {"__init__.py"}
     assert [module for module in sorted(modules) if module not in README] == []
+
+
+# The pages that the README leads to, against the commands
+
+
+def list_pages() -> list[Path]:
+    """The README and the pages under examples/ that it leads to, directly or by another page."""
+    found = [ROOT / "README.md"]
+    for page in found:
+        links = re.findall(r"\]\((?!http)([^)#]+\.md)", page.read_text(encoding="utf-8"))
+        found += [path for link in links if (path := (page.parent / link).resolve()) not in found]
+    return found
+
+
+def list_parameters() -> list[tuple[str, str]]:
+    group: Any = typer.main.get_command(app)
+    return [
+        (name, option)
+        for name, command in group.commands.items()
+        for parameter in command.params
+        if parameter.param_type_name == "option"
+        for option in (*parameter.opts, *parameter.secondary_opts)
+    ]
+
+
+def read_section(page: str, command: str) -> str:
+    """What stands below a command's heading, to the next of the same depth."""
+    match = re.search(rf"^## {re.escape(command)}$(.*?)(?=^## |\Z)", page, flags=re.MULTILINE | re.DOTALL)
+    return match[1] if match else ""
+
+
+PAGES = {page: page.read_text(encoding="utf-8") for page in list_pages()}
+
+
+@pytest.mark.parametrize(("command", "option"), list_parameters())
+def test_every_option_of_every_command_is_named_on_a_page(command: str, option: str) -> None:
+    named = rf"(?<![\w-]){re.escape(option)}(?![\w-])"
+    assert any(re.search(named, read_section(page, command)) for page in PAGES.values())
+
+
+def test_the_page_of_commands_is_as_their_help() -> None:
+    done = subprocess.run([sys.executable, ROOT / "examples" / "list_commands.py", "--check"], cwd=ROOT)
+    assert done.returncode == 0, "make it anew: python examples/list_commands.py"
+
+
+def test_every_help_says_what_the_tool_is_not_for_and_the_exit_codes() -> None:
+    group: Any = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        assert DISCLAIMER in command.epilog, name
+        shown = " ".join(CliRunner().invoke(app, [name, "--help"]).output.split())
+        assert DISCLAIMER in shown, name
+        for code in (" 0 ", " 1 ", " 2 ", " 4 ", " 130 "):
+            assert code in shown, (name, code)
+
+
+def test_the_readme_tells_the_exit_codes() -> None:
+    section = read_section(README, "Exit codes")
+    assert re.findall(r"(?:^|[;.] )(\d+) ", section.strip()) == ["0", "1", "2", "4", "130"]
+
+
+# What a result is never called: it is no finding of a physician.
+FORBIDDEN = re.compile(r"diagnos|risk[ -]level", flags=re.IGNORECASE)
+
+
+TEXTS = (".py", ".md", ".html", ".css", ".js", ".txt", ".json")
+READ_BY_USERS = [
+    *PAGES,
+    *(path for path in sorted((ROOT / "pneumocli").rglob("*")) if path.suffix in TEXTS),
+]
+
+
+@pytest.mark.parametrize("path", READ_BY_USERS, ids=lambda path: path.name)
+def test_no_text_takes_a_result_for_more_than_it_is(path: Path) -> None:
+    assert not FORBIDDEN.search(path.read_text(encoding="utf-8"))

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 from rich.console import Console, RenderableType
 from test_runs import make_run
 
@@ -32,7 +30,6 @@ from pneumocli.report.figures import (
     tabulate_predictive_values,
 )
 from pneumocli.report.live import show_progress
-from pneumocli.report.plots import plot_reliability, plot_roc
 from pneumocli.report.tables import tabulate_audit, tabulate_predictions
 from pneumocli.report.terminal import SYNTHETIC_NOTE, open_stdout, print_json, say, warn_use
 
@@ -272,6 +269,35 @@ def test_predictions_say_from_where_on_and_why(
     assert "called pneumonia from 0.5000 on: no rule was fixed for this model" in words
 
 
+def test_members_that_disagree_are_marked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"path": "a.png", "probability": 0.5, "label": "normal", "uncertain": False, "spread": 0.0}
+    single = print_tables(
+        [tabulate_predictions([{**row, "members": [0.5]}], "x", False)], monkeypatch, capsys
+    )
+    assert "spread" not in single
+    rows = [
+        {**row, "spread": 0.1234, "members": [0.5, 0.6234]},
+        {**row, "path": "b.png", "uncertain": True, "members": [0.5, 0.5]},
+    ]
+    text = print_tables([tabulate_predictions(rows, "x", False)], monkeypatch, capsys)
+    assert list_rows(text, "a.png") == [["0.5000", "0.1234", "normal"]]
+    assert list_rows(text, "b.png") == [["0.5000", "0.0000", "?", "normal"]]
+    assert "?: its members alone would not all call it so" in " ".join(text.split())
+    text = print_tables([tabulate_predictions(rows[:1], "x", False)], monkeypatch, capsys)
+    assert "?" not in text
+
+
+def test_paths_cannot_move_the_cursor(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"path": "a\n\x1b[2Jb.png", "probability": 0.5, "label": "normal"}]
+    text = print_tables([tabulate_predictions(rows, "x", False)], monkeypatch, capsys)
+    assert "\x1b" not in text
+    assert r"'a\n\x1b[2Jb.png'" in text
+
+
 def join_lines(text: str) -> str:
     """The text without spaces and line ends, so that a folded name is found."""
     return "".join(text.split())
@@ -458,103 +484,6 @@ def test_bars_on_a_terminal_keep_every_number(monkeypatch: pytest.MonkeyPatch) -
 
 def test_bars_take_no_name_for_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "[red]x[/b]" in show_bars("[red]x[/b]", monkeypatch)
-
-
-Y_TRUE = np.array([0, 1] * 30)
-Y_SCORE = np.clip(np.linspace(0, 0.6, 60) + 0.3 * Y_TRUE, 0, 1).astype(np.float32)
-
-
-def open_picture(path: Path) -> NDArray[np.uint8]:
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        picture.load()
-        return np.asarray(picture.convert("RGB"))
-
-
-def draws(picture: NDArray[np.uint8], colour: str) -> bool:
-    wanted = np.array([int(colour[place : place + 2], 16) for place in (1, 3, 5)])
-    return bool((np.abs(picture.astype(int) - wanted).max(axis=-1) <= 2).sum() > 50)
-
-
-def test_picture_of_two_models(tmp_path: Path) -> None:
-    from pneumocli.report.plots import COLOURS
-
-    path = tmp_path / "roc_test.png"
-    plot_roc(path, Y_TRUE, {"fold 1": Y_SCORE, "ensemble": 1 - Y_SCORE}, title="cv-1, test")
-    picture = open_picture(path)
-    height, width, _ = picture.shape
-    assert 500 <= width <= 2000
-    assert 500 <= height <= 2000
-    assert draws(picture, COLOURS[0])
-    assert draws(picture, COLOURS[1])
-    assert not draws(picture, COLOURS[2])
-    assert [file.name for file in tmp_path.iterdir()] == ["roc_test.png"]
-
-
-def test_picture_of_many_models(tmp_path: Path) -> None:
-    path = tmp_path / "roc.png"
-    plot_roc(path, Y_TRUE, {f"fold {fold}": Y_SCORE for fold in range(1, 11)}, title="cv-1")
-    open_picture(path)
-
-
-@pytest.mark.parametrize("name", ["cost$^$", "$\\foo$", "a_b^c", "100 %", MARKUP])
-def test_names_are_not_taken_for_formulas(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "roc.png"
-    plot_roc(path, Y_TRUE, {name: Y_SCORE}, title=name)
-    open_picture(path)
-
-
-def test_name_with_an_underscore_is_in_the_legend(tmp_path: Path) -> None:
-    pictures = []
-    for name in ("_x", "_y"):
-        plot_roc(tmp_path / "roc.png", Y_TRUE, {name: Y_SCORE}, title="run")
-        pictures.append(open_picture(tmp_path / "roc.png"))
-    assert (pictures[0] != pictures[1]).any()
-
-
-@pytest.mark.parametrize("title", ["SYNTHETIC synthetic-cv-10, test images of pneumoniamnist_224.npz", LONG])
-def test_title_is_not_cut_off(title: str, tmp_path: Path) -> None:
-    plot_roc(tmp_path / "roc.png", Y_TRUE, {"ensemble": Y_SCORE}, title=title)
-    picture = open_picture(tmp_path / "roc.png")
-    assert (picture[:, [0, -1]] == 255).all()
-    assert (picture[[0, -1]] == 255).all()
-
-
-def test_dot_stands_at_the_threshold(tmp_path: Path) -> None:
-    pictures = []
-    for threshold in (0.3, 0.31, 0.5):
-        plot_roc(tmp_path / "roc.png", Y_TRUE, {"x": Y_SCORE}, title="run", threshold=threshold, rule="f1")
-        pictures.append(open_picture(tmp_path / "roc.png"))
-    # Above the axis label, which names the threshold, the curve with its dot.
-    curves = [picture[: int(0.9 * len(picture))] for picture in pictures]
-    assert (curves[0] != curves[2]).any()
-
-
-def test_picture_of_reliability(tmp_path: Path) -> None:
-    from pneumocli.report.plots import COLOURS
-
-    path = tmp_path / "reliability_test.png"
-    plot_reliability(path, Y_TRUE, Y_SCORE, 0.4, title="cv-1, ensemble, test images of x.npz")
-    picture = open_picture(path)
-    height, width, _ = picture.shape
-    assert 500 <= width <= 2000
-    assert 500 <= height <= 2000
-    for colour in COLOURS[:2]:
-        assert draws(picture, colour)
-    assert (picture[:, [0, -1]] == 255).all()
-    assert (picture[[0, -1]] == 255).all()
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize("title", [LONG, MARKUP, "cost$^$ and $\\foo$"])
-def test_reliability_of_any_name(title: str, tmp_path: Path) -> None:
-    plot_reliability(tmp_path / "reliability.png", Y_TRUE, Y_SCORE, 1.0, title=title)
-    open_picture(tmp_path / "reliability.png")
-
-
-def test_reliability_of_perfect_scores(tmp_path: Path) -> None:
-    plot_reliability(tmp_path / "reliability.png", Y_TRUE, Y_TRUE.astype(np.float32), 1.0, title="run")
-    open_picture(tmp_path / "reliability.png")
 
 
 def test_figures_of_one_split_keep_their_threshold(

@@ -9,8 +9,21 @@ import pytest
 
 from pneumocli import DISCLAIMER, __version__
 
-HEAVY = ("keras", "tensorflow", "jax", "sklearn", "scipy", "matplotlib", "numpy", "PIL", "pooch", "joblib")
-COMMANDS = ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "compare", "doctor")
+HEAVY = (
+    "keras",
+    "tensorflow",
+    "jax",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "numpy",
+    "PIL",
+    "pydicom",
+    "pooch",
+    "joblib",
+    "jinja2",
+)
+COMMANDS = ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "compare", "report", "runs", "doctor")
 
 WATCHED = """
 import sys
@@ -66,10 +79,15 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
         ("cv --data synthetic --weights none --subset 40 --folds 20", "folds"),
         ("cv --data synthetic --weights none --groups missing.csv", "missing.csv"),
         ("cv --data synthetic --weights none --groups two.csv", "groups"),
+        ("cv --config missing.json", "missing.json"),
+        ("train --config two.csv", "not JSON"),
+        ("runs two.csv", "not a directory"),
         ("evaluate", "no complete run"),
         ("evaluate --rule best", "no rule 'best'"),
         ("ensemble", "no complete cross-validation"),
         ("predict xray.png", "no complete run"),
+        ("report", "no complete run"),
+        ("predict xray.png --model two.csv --files-from missing.txt", "missing.txt"),
     ],
 )
 def test_what_cannot_work_is_told_before_keras_is_loaded(line: str, reason: str, tmp_path: Path) -> None:

@@ -5,12 +5,17 @@ from typing import Annotated
 
 import typer
 
+from pneumocli.commands.completing import complete_run
 from pneumocli.commands.options import Format, OutputFormat, Runs, Split
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="A run folder or its name.", metavar="RUN_A")],
-    second: Annotated[Path, typer.Argument(help="Another one.", metavar="RUN_B")],
+    first: Annotated[
+        Path, typer.Argument(help="A run folder or its name.", metavar="RUN_A", autocompletion=complete_run)
+    ],
+    second: Annotated[
+        Path, typer.Argument(help="Another one.", metavar="RUN_B", autocompletion=complete_run)
+    ],
     split: Split = None,
     data: Annotated[
         str | None,

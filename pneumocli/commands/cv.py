@@ -8,6 +8,7 @@ import typer
 from pneumocli.commands.options import (
     CacheLimit,
     Data,
+    DryRun,
     Format,
     Groups,
     KeepCache,
@@ -15,17 +16,22 @@ from pneumocli.commands.options import (
     OutputFormat,
     Quiet,
     Recipe,
+    Repeat,
     Runs,
     Size,
     Weights,
     takes_settings,
 )
-from pneumocli.core.config import DEFAULT_RECIPE
 
 
 @takes_settings
 def cv(
-    folds: Annotated[int, typer.Option(help="Number of stratified folds, at least 2.")] = 3,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of stratified folds, at least 2.", show_default="3; with --config, as in the run"
+        ),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -36,13 +42,15 @@ def cv(
     ] = None,
     groups: Groups = None,
     data: Data = None,
-    size: Size = 28,
+    size: Size = None,
     weights: Weights = None,
-    recipe: Recipe = DEFAULT_RECIPE,
+    recipe: Recipe = None,
+    repeat: Repeat = None,
     runs: Runs = Path("runs"),
     name: Name = None,
     cache: KeepCache = True,
     cache_limit: CacheLimit = 20.0,
+    dry_run: DryRun = False,
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
     *,
@@ -54,17 +62,36 @@ def cv(
     that --groups keeps together, are in one fold. A stopped run goes on with the same command: finished
     folds are not done again.
     """
-    from pneumocli.commands.work import open_work, show_training
+    from pneumocli.commands.work import Asked, draw_training, open_work, show_forecast, show_training
     from pneumocli.core.scores import OUT_OF_FOLD
 
-    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet, folds, groups) as work:
+    asked = Asked(
+        "cv",
+        data,
+        size,
+        weights,
+        recipe,
+        settings,
+        repeat,
+        runs,
+        name,
+        cache,
+        cache_limit,
+        folds,
+        jobs,
+        groups,
+    )
+    with open_work(asked, quiet, dry_run) as work:
+        if dry_run:
+            show_forecast(work.forecast, output_format)
+            return
         from pneumocli.core.experiments import cross_validate
 
         run = cross_validate(
             work.data,
             work.weights,
             work.config,
-            folds,
+            work.folds,
             runs_dir=runs,
             cache=work.cache,
             name=name,
@@ -73,3 +100,4 @@ def cv(
             notify=work.notify,
         )
     show_training(run, OUT_OF_FOLD, output_format, quiet, data)
+    draw_training(run, OUT_OF_FOLD, work.data.dataset, quiet)

@@ -11,7 +11,8 @@ def doctor(
     clear_cache: Annotated[bool, typer.Option("--clear-cache", help="Remove all kept features.")] = False,
     output_format: OutputFormat = Format.TABLE,
 ) -> None:
-    """Show versions, processor, the data and weights found, and the kept features."""
+    """Show versions, processor, devices, the data and weights found, room on disk, and the kept features."""
+    from pneumocli.core.backend import list_devices
     from pneumocli.core.bank import clear_banks
     from pneumocli.core.examination import examine
     from pneumocli.core.inputs import feature_cache
@@ -21,7 +22,7 @@ def doctor(
     cache = feature_cache()
     if clear_cache:
         say(f"removed {clear_banks(cache) / 1e9:.1f} GB of features")
-    found = examine(cache)
+    found = examine(cache, list_devices())
     if output_format is Format.JSON:
         print_json({"schema_version": 1, **found.to_dict()})
         return

@@ -5,13 +5,18 @@ from typing import Annotated
 
 import typer
 
+from pneumocli.commands.completing import complete_run
 from pneumocli.commands.options import Data, Force, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
 
 
 def ensemble(
     run: Annotated[
         Path | None,
-        typer.Argument(help="A cross-validation's folder or name.", show_default="the newest complete one"),
+        typer.Argument(
+            help="A cross-validation's folder or name.",
+            show_default="the newest complete one",
+            autocompletion=complete_run,
+        ),
     ] = None,
     split: Split = None,
     data: Data = None,
@@ -26,7 +31,7 @@ def ensemble(
     The frozen trunk is in it once. Its figures are printed beside its members'.
     """
     from pneumocli.commands.show import show_figures
-    from pneumocli.commands.work import gather_split_data
+    from pneumocli.commands.work import draw_scored, gather_split_data
     from pneumocli.core.runs import find_run
     from pneumocli.report.live import show_progress
     from pneumocli.report.terminal import say
@@ -44,3 +49,4 @@ def ensemble(
         dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)
         evaluation = evaluate_run(found, dataset, chosen, model=model, force=force, listen=listen)
     show_figures(evaluation.figures, output_format)
+    draw_scored(found, found.results_path(dataset), chosen, dataset.pick(chosen), quiet)

@@ -1,20 +1,29 @@
-"""`pneumocli evaluate`: figures, ROC curve and reliability of a run on its own data or on others."""
+"""`pneumocli evaluate`: figures and pictures of a run on its own data or on others."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pneumocli.commands.completing import complete_run
 from pneumocli.commands.options import Data, Force, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
 
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(help="A run folder or its name.", show_default="the newest complete run")
+        Path | None,
+        typer.Argument(
+            help="A run folder or its name.",
+            show_default="the newest complete run",
+            autocompletion=complete_run,
+        ),
     ] = None,
     ensemble: Annotated[
         Path | None,
-        typer.Option(help="A cross-validation, or a directory of runs, which means its newest complete one."),
+        typer.Option(
+            help="A cross-validation, or a directory of runs, which means its newest complete one.",
+            autocompletion=complete_run,
+        ),
     ] = None,
     split: Split = None,
     rule: Annotated[
@@ -52,16 +61,14 @@ def evaluate(
     from pneumocli.commands.show import show_figures
     from pneumocli.core.rule import parse_rule
     from pneumocli.core.runs import find_run
-    from pneumocli.report.figures import name_source
     from pneumocli.report.live import show_progress
-    from pneumocli.report.plots import plot_reliability, plot_roc
     from pneumocli.report.terminal import say
 
     if rule is not None:
         parse_rule(rule)  # an error before anything is loaded
     found = find_run(runs, run if ensemble is None else ensemble, None if ensemble is None else "cv")
     say(f"run: {found.path}", quiet)
-    from pneumocli.commands.work import gather_split_data
+    from pneumocli.commands.work import draw_scored, gather_split_data
 
     with show_progress(quiet) as listen:
         dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)
@@ -82,25 +89,5 @@ def evaluate(
         )
     figures = evaluation.figures
     names = [name for name in (figures.best_single, evaluation.main) if name is not None]
-    place = found.results_path(dataset)
-    curves = place / f"roc_{chosen}.png"
-    images = f"{chosen} images of {figures.data}"
-    plot_roc(
-        curves,
-        evaluation.y_true,
-        {name: evaluation.y_score[name] for name in names},
-        title=f"{name_source(figures)}, {images}",
-        threshold=evaluation.decision.threshold,
-        rule=evaluation.decision.rule,
-    )
-    reliability = place / f"reliability_{chosen}.png"
-    plot_reliability(
-        reliability,
-        evaluation.y_true,
-        evaluation.y_score[evaluation.main],
-        evaluation.decision.temperature,
-        title=f"{name_source(figures)}, {evaluation.main}, {images}",
-    )
     show_figures(figures, output_format, names)
-    say(f"ROC curve: {curves}", quiet)
-    say(f"reliability: {reliability}", quiet)
+    draw_scored(found, found.results_path(dataset), chosen, dataset.pick(chosen), quiet)

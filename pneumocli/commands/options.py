@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pneumocli.commands.completing import complete_recipe
 from pneumocli.core.config import DEFAULT_RECIPE, RECIPES, TrainConfig
 
 
@@ -17,6 +18,15 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class RowFormat(StrEnum):
+    """How answers, one an image, are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 class SplitName(StrEnum):
@@ -36,10 +46,11 @@ Data = Annotated[
     ),
 ]
 Size = Annotated[
-    int,
+    int | None,
     typer.Option(
         help="Which official file: 28, 64, 128 or 224 px. The side that image files are made into.",
         metavar="PX",
+        show_default="28; with --config, the run's",
     ),
 ]
 ScoredSize = Annotated[
@@ -65,7 +76,10 @@ Groups = Annotated[
         show_default="near duplicates",
     ),
 ]
-Runs = Annotated[Path, typer.Option(envvar="PNEUMOCLI_RUNS", help="Where the run folders are.")]
+Runs = Annotated[
+    Path,
+    typer.Option(envvar="PNEUMOCLI_RUNS", help="Where the run folders are."),
+]
 Name = Annotated[str | None, typer.Option(help="The run's name.", show_default="counts up")]
 KeepCache = Annotated[
     bool,
@@ -82,7 +96,27 @@ Force = Annotated[
         "--force", help="Go on with model files or a preparation of images that are not the run's own."
     ),
 ]
-Recipe = Annotated[str, typer.Option(help=f"Preset of all settings: {', '.join(RECIPES)}.")]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help=f"Preset of all settings: {', '.join(RECIPES)}.",
+        show_default=f"{DEFAULT_RECIPE}; with --config, as in the run",
+        autocompletion=complete_recipe,
+    ),
+]
+Repeat = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        help="Repeat a run from its config.json: settings, folds and data. Options beside it win.",
+        metavar="FILE",
+        show_default=False,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show what would be done, on stdout, and stop; nothing is written."),
+]
 Split = Annotated[
     SplitName | None,
     typer.Option(help="Which images are scored.", show_default="test; all where the data have none"),

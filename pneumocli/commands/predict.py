@@ -1,86 +1,204 @@
-"""`pneumocli predict`: probability and label for image files."""
+"""`pneumocli predict`: probability and label for images."""
 
+import sys
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from pneumocli.commands.options import Force, Format, OutputFormat, Quiet, Runs
+from pneumocli.commands.completing import complete_run
+from pneumocli.commands.options import Force, Quiet, RowFormat, Runs
+from pneumocli.core.progress import Notice
+
+if TYPE_CHECKING:
+    from pneumocli.core.images import Source
 
 SOME_FAILED = 4
 
 
 def predict(
     images: Annotated[
-        list[Path], typer.Argument(help="Image files, or folders of them.", metavar="IMAGE...")
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="Image files, folders of them, quoted patterns, or - for one image on standard input.",
+            metavar="IMAGE",
+            show_default=False,
+        ),
+    ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            help="A list of files and folders, one path a line; - reads it from standard input.",
+            metavar="FILE",
+            show_default=False,
+        ),
+    ] = None,
     model: Annotated[
         Path | None,
-        typer.Option(help="A run, or a .keras file of pneumocli.", show_default="the newest complete run"),
+        typer.Option(
+            help="A run, or a .keras file of pneumocli.",
+            show_default="the newest complete run",
+            autocompletion=complete_run,
+        ),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw into this new folder, for each image, where the model looked (Grad-CAM).",
+            metavar="DIR",
+            show_default=False,
+        ),
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Do not answer for images unlike those trained on.")
+    ] = False,
     runs: Runs = Path("runs"),
     force: Force = False,
-    output_format: OutputFormat = Format.TABLE,
+    output_format: Annotated[
+        RowFormat | None,
+        typer.Option("--format", help="How answers are written.", show_default="by --output, else table"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="A file for the answers, written whole or not at all.",
+            metavar="FILE",
+            show_default="standard output",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Answer for X-ray images: the calibrated probability of pneumonia and the label by the model's rule.
 
-    Exit code 0 if every image was answered, 4 if some were, 1 if none was.
+    Reads PNG, JPEG, TIFF, BMP, WebP and DICOM. Exit code 0 if every image was answered, 4 if some were,
+    1 if none was.
     """
-    from pneumocli import DISCLAIMER
+    from pneumocli.core.images import describe_preparation
     from pneumocli.core.runs import find_predictor
+    from pneumocli.report.explanations import add_explanation, close_explanations, open_explanations
+    from pneumocli.report.formats import open_output, write_csv, write_document, write_jsonl
     from pneumocli.report.live import show_progress
     from pneumocli.report.tables import tabulate_predictions
-    from pneumocli.report.terminal import open_stdout, print_json, say, warn_use
+    from pneumocli.report.terminal import print_tables, say, warn_use
 
+    if not images and files_from is None:
+        raise typer.BadParameter("name images, folders or patterns, or a list of them with --files-from")
+    shape = _choose_format(output_format, output)
+    write = {RowFormat.JSON: write_document, RowFormat.JSONL: write_jsonl, RowFormat.CSV: write_csv}.get(
+        shape
+    )
     found = find_predictor(runs, model)
-    with show_progress(quiet) as listen:
-        from pneumocli.core.backend import load_backend
 
-        load_backend()
-        from pneumocli.core.evaluation import load_predictor
-        from pneumocli.core.images import describe_preparation, find_images
-        from pneumocli.core.prediction import Prediction, predict_files
+    def notify(line: str) -> None:
+        say(line, quiet)
 
-        network, card = load_predictor(found, force=force, notify=say)
-        say(f"model: {card.name}", quiet)
-        preparation = describe_preparation(card.pixels)
-        say(f"images: {preparation}", quiet)
-        answers = list(
-            predict_files(network, card, find_images(images), force=force, listen=listen, notify=say)
-        )
-    rows = [answer.to_dict() for answer in answers if isinstance(answer, Prediction)]
-    failures = [answer.to_dict() for answer in answers if not isinstance(answer, Prediction)]
-    for failure in failures:
-        say(f"error: {failure['reason']}")
-    if output_format is Format.JSON:
-        print_json(
-            {
-                "schema_version": 1,
+    sources = _list_sources(images or [], files_from, notify)
+    explanations = None if explain is None else open_explanations(explain)
+    # Opened before the progress bars, which put another file in the place of standard output.
+    with open_output(output) as file:
+        rows_show_progress = write is not None and file.isatty()
+        with show_progress(quiet or rows_show_progress) as listen:
+            from pneumocli.core.backend import load_backend
+
+            load_backend()
+            from pneumocli.core.atypical import describe_atypical
+            from pneumocli.core.evaluation import hash_predictor, load_predictor, load_predictor_typical
+            from pneumocli.core.prediction import Tally, predict_files
+
+            network, card = load_predictor(found, force=force, notify=say)
+            head = {
                 "model": card.name,
+                "model_sha256": hash_predictor(found),
+                "model_members": card.members,
                 "synthetic": card.data.synthetic,
                 "rule": card.rule,
                 "source": card.source,
                 "threshold": card.threshold,
                 "temperature": card.temperature,
                 "calibrated_threshold": card.calibrated_threshold,
-                "preparation": preparation,
-                "predictions": rows,
-                "failures": failures,
-                "disclaimer": DISCLAIMER,
+                "preparation": describe_preparation(card.pixels),
+                "typical": None if card.atypical is None else card.atypical.to_dict(),
             }
-        )
-    elif rows:
-        table = tabulate_predictions(
-            rows,
-            card.name,
-            card.data.synthetic,
-            called_from=card.calibrated_threshold,
-            rule=card.rule,
-            source=card.source,
-        )
-        open_stdout().print(table)
+            notify(f"model: {card.name}")
+            notify(f"images: {head['preparation']}")
+            illustrate = None
+            if explanations is not None:
+                from pneumocli.core.explain import explain_with
+
+                draw = partial(
+                    add_explanation,
+                    explanations,
+                    called_from=card.calibrated_threshold,
+                    model=card.name,
+                    synthetic=card.data.synthetic,
+                )
+                illustrate = explain_with(network, draw)
+            tally = Tally()
+            predicted = predict_files(
+                network,
+                card,
+                sources,
+                typical=load_predictor_typical(found),
+                strict=strict,
+                illustrate=illustrate,
+                force=force,
+                listen=listen,
+                notify=notify,
+                warn=say,
+            )
+            answers = tally.count(predicted)
+            rows = (answer.to_row() for answer in answers)
+            if write is not None:
+                write(rows, head, file)
+            else:
+                answered = [row for row in rows if row["error"] is None]
+        if write is None and (answered or output is not None):
+            table = tabulate_predictions(
+                answered,
+                card.name,
+                card.data.synthetic,
+                called_from=card.calibrated_threshold,
+                rule=card.rule,
+                source=card.source,
+            )
+            print_tables([table], file)
+    if explanations is not None:
+        close_explanations(explanations, model=card.name, synthetic=card.data.synthetic)
+        notify(f"explanations: {explanations.directory}")
+    for failure in tally.named:
+        say(f"error: {failure.reason}")
+    notify(describe_atypical(tally.atypical, tally.judged, card.atypical))
     warn_use(card.data.synthetic)
-    if failures:
-        say(f"{len(failures)} of {len(answers)} images could not be answered")
-        raise typer.Exit(SOME_FAILED if rows else 1)
+    if tally.failed:
+        rest = tally.failed - len(tally.named)
+        named = f", the first {len(tally.named)} of them named above" if rest else ""
+        say(f"{tally.failed} of {tally.answered + tally.failed} images could not be answered{named}")
+    if not tally.answered:
+        raise typer.Exit(1)
+    if tally.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _choose_format(asked: RowFormat | None, output: Path | None) -> RowFormat:
+    if output is not None and (output == Path("-") or (output.exists() and not output.is_file())):
+        raise typer.BadParameter(f"--output takes the name of a file; received {output}")
+    if asked is None and output is not None and output.suffix[1:] in list(RowFormat):
+        return RowFormat(output.suffix[1:])
+    return asked or RowFormat.TABLE
+
+
+def _list_sources(names: list[str], files_from: str | None, notify: Notice) -> "list[Source]":
+    from pneumocli.core.errors import ImageError
+    from pneumocli.core.sources import STDIN, list_sources, read_list, read_list_file
+
+    stdin: BinaryIO | None = sys.stdin.buffer
+    listed: list[str] = []
+    if files_from == STDIN:
+        listed, stdin = read_list(sys.stdin.buffer), None
+    elif files_from is not None:
+        listed = read_list_file(Path(files_from))
+    sources = list_sources(names, listed, stdin=stdin, notify=notify)
+    if not sources:
+        raise ImageError(f"{files_from} names no images; write one path a line")
+    return sources

@@ -6,39 +6,46 @@ from typing import Any
 from pneumocli.commands.options import (
     CacheLimit,
     Data,
+    DryRun,
     Format,
     KeepCache,
     Name,
     OutputFormat,
     Quiet,
     Recipe,
+    Repeat,
     Runs,
     Size,
     Weights,
     takes_settings,
 )
-from pneumocli.core.config import DEFAULT_RECIPE
 
 
 @takes_settings
 def train(
     data: Data = None,
-    size: Size = 28,
+    size: Size = None,
     weights: Weights = None,
-    recipe: Recipe = DEFAULT_RECIPE,
+    recipe: Recipe = None,
+    repeat: Repeat = None,
     runs: Runs = Path("runs"),
     name: Name = None,
     cache: KeepCache = True,
     cache_limit: CacheLimit = 20.0,
+    dry_run: DryRun = False,
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
     *,
     settings: dict[str, Any],
 ) -> None:
     """Train one model on the whole training split; the validation split says when to stop."""
-    from pneumocli.commands.work import open_work, show_training
+    from pneumocli.commands.work import Asked, draw_training, open_work, show_forecast, show_training
 
-    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet) as work:
+    asked = Asked("train", data, size, weights, recipe, settings, repeat, runs, name, cache, cache_limit)
+    with open_work(asked, quiet, dry_run) as work:
+        if dry_run:
+            show_forecast(work.forecast, output_format)
+            return
         from pneumocli.core.experiments import train_single
 
         run = train_single(
@@ -52,3 +59,4 @@ def train(
             notify=work.notify,
         )
     show_training(run, "val", output_format, quiet, data)
+    draw_training(run, "val", work.data.dataset, quiet)

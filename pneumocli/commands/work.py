@@ -10,11 +10,11 @@ from typing import Any
 from pneumocli.commands.options import Format, SplitName
 from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
-from pneumocli.core.config import TrainConfig, choose_config
-from pneumocli.core.data import Dataset, draw_subset, make_folds
-from pneumocli.core.fetch import SYNTHETIC
+from pneumocli.core.config import DEFAULT_RECIPE, TrainConfig, choose_config
+from pneumocli.core.data import Dataset, Split, draw_subset
+from pneumocli.core.fetch import NO_WEIGHTS, SYNTHETIC, check_here
 from pneumocli.core.figures import read_figures
-from pneumocli.core.groups import count_groups, group_images
+from pneumocli.core.forecast import Forecast, foresee
 from pneumocli.core.inputs import (
     DataInput,
     WeightsInput,
@@ -24,71 +24,170 @@ from pneumocli.core.inputs import (
     gather_data,
     gather_weights,
 )
-from pneumocli.core.progress import Listener, Notice
+from pneumocli.core.plan import try_folds
+from pneumocli.core.progress import Listener, Notice, ignore
+from pneumocli.core.rates import keep_rates, rates_path
+from pneumocli.core.records import Kind, RunRecord
+from pneumocli.core.repeat import (
+    check_same_data,
+    check_same_groups,
+    check_same_weights,
+    read_record,
+    repeat_settings,
+    tell_differences,
+)
 from pneumocli.core.runs import Run
-from pneumocli.report.live import show_progress
-from pneumocli.report.terminal import say
+from pneumocli.core.scores import OUT_OF_FOLD
+from pneumocli.report.live import show_progress, show_work
+from pneumocli.report.plan import UNKNOWN_TIME, tabulate_forecast
+from pneumocli.report.terminal import open_stdout, print_json, say, warn_use
+
+DEFAULT_FOLDS, DEFAULT_SIZE = 3, 28
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the options of a training command ask for; None is what was left out."""
+
+    kind: Kind
+    data: str | None
+    size: int | None
+    weights: str | None
+    recipe: str | None
+    settings: dict[str, Any]
+    repeat: Path | None
+    runs: Path
+    name: str | None
+    keep: bool
+    cache_limit: float
+    folds: int | None = None
+    jobs: int | None = 1
+    groups: Path | None = None
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a training command works with."""
+    """What a training command works with; a single model has 0 folds."""
 
     data: DataInput
     weights: WeightsInput
     config: TrainConfig
     cache: Cache | None
+    folds: int
+    forecast: Forecast
     listen: Listener
     notify: Notice
 
 
 @contextmanager
-def open_work(
-    data: str | None,
-    size: int,
-    weights: str | None,
-    recipe: str,
-    settings: dict[str, Any],
-    keep: bool,
-    cache_limit: float,
-    quiet: bool,
-    folds: int | None = None,
-    groups: Path | None = None,
-) -> Iterator[Work]:
-    """Check the settings, find data and weights, load Keras, and show progress until the end of the block."""
-    config = choose_config(recipe, **settings)
+def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
+    """Check the settings, find data and weights, load Keras, and show progress until the end of the block.
+
+    What is measured of the work is kept for the next forecast, whether the block ends well or not.
+    """
 
     def notify(line: str) -> None:
         say(line, quiet)
 
+    record = None if asked.repeat is None else read_record(asked.repeat, asked.kind)
+    config, folds = _choose_settings(asked, record)
     with show_progress(quiet) as listen:
-        data_input = gather_data(data, size, seed=config.seed, listen=listen, notify=notify)
-        name = "" if data_input.dataset.synthetic else f"{data_input.dataset.name}: "
-        notify(f"data: {name}{data_input.identity}")
-        if groups is not None:
-            data_input = add_groups(data_input, groups)
-        weights_input = gather_weights(weights, listen=listen, notify=notify)
-        notify(f"weights: {weights_input.record.name}")
-        # Errors before Keras is loaded.
-        _ = data_input.dataset.train, data_input.dataset.val
-        if folds is not None:
-            _try_folds(data_input.dataset, config, folds, notify)
-        from pneumocli.core.backend import load_backend
-
-        load_backend(config.deterministic)
-        cache = feature_cache(cache_limit) if keep else None
-        yield Work(data_input, weights_input, config, cache, listen, notify)
-
-
-def _try_folds(dataset: Dataset, config: TrainConfig, folds: int, notify: Notice) -> None:
-    """Make the folds once before Keras is loaded: what cannot be divided is told at once."""
+        data, weights = _gather(asked, record, config, dry_run, listen, notify)
+    # Errors before Keras is loaded.
+    dataset = data.dataset
+    _ = dataset.train, dataset.val
     if config.subset is not None:
         dataset = draw_subset(dataset, config.subset, config.seed)
-    groups = group_images(dataset.train)
-    make_folds(dataset.train.labels, folds, config.seed, groups)
-    several, images = count_groups(groups)
-    if several:
-        notify(f"groups: {several} of more than one image ({images} images), each kept in one fold")
+    together = None if folds is None else try_folds(dataset, config, folds, notify)
+    cache = feature_cache(asked.cache_limit) if asked.keep else None
+    from pneumocli.core.backend import load_backend
+
+    load_backend(config.deterministic)
+    forecast, pace = foresee(
+        data,
+        dataset,
+        weights,
+        config,
+        runs_dir=asked.runs,
+        cache=cache,
+        name=asked.name,
+        folds=folds,
+        groups=together,
+        jobs=asked.jobs,
+    )
+    for line in [] if record is None else tell_differences(record, data, weights):
+        notify(line)
+    if record is not None and record.precision != forecast.plan.precision:
+        notify(f"other precision than in that run: {forecast.plan.precision}, not {record.precision}")
+    if dry_run:
+        yield Work(data, weights, config, cache, folds or 0, forecast, ignore, notify)
+        return
+    notify(f"expected: {UNKNOWN_TIME if forecast.time is None else f'{forecast.time}, by earlier runs here'}")
+    try:
+        with show_work(pace, quiet) as listen:
+            yield Work(data, weights, config, cache, folds or 0, forecast, listen, notify)
+    finally:
+        keep_rates(rates_path(), pace.measured(), pace.memory())
+
+
+def _choose_settings(asked: Asked, record: RunRecord | None) -> tuple[TrainConfig, int | None]:
+    """Return the settings, and the number of folds, None for a single model."""
+    if record is None:
+        config, folds = choose_config(asked.recipe or DEFAULT_RECIPE, **asked.settings), DEFAULT_FOLDS
+    else:
+        config, folds = (
+            repeat_settings(record, asked.recipe, asked.settings),
+            record.folds or DEFAULT_FOLDS,
+        )
+    if asked.kind == "train":
+        return config, None
+    return config, folds if asked.folds is None else asked.folds
+
+
+def _gather(
+    asked: Asked,
+    record: RunRecord | None,
+    config: TrainConfig,
+    dry_run: bool,
+    listen: Listener,
+    notify: Notice,
+) -> tuple[DataInput, WeightsInput]:
+    """Find data and weights; of a run that is repeated, those that it had, unless others are named."""
+    named, weights_named, size = asked.data, asked.weights, asked.size
+    if record is not None:
+        if named is None and record.data.synthetic:
+            named = SYNTHETIC
+        if weights_named is None and record.weights.sha256 is None:
+            weights_named = NO_WEIGHTS
+        size = size or record.data.pixels
+    size = DEFAULT_SIZE if size is None else size
+    if dry_run:
+        check_here(named, weights_named, size)
+    data = gather_data(named, size, seed=config.seed, listen=listen, notify=notify)
+    name = "" if data.dataset.synthetic else f"{data.dataset.name}: "
+    notify(f"data: {name}{data.identity}")
+    # Own images without splits are divided by the seed: with another they are other data.
+    if record is not None and asked.data is None and config.seed == record.settings.seed:
+        check_same_data(record, data)
+    if asked.groups is not None:
+        data = add_groups(data, asked.groups)
+    elif record is not None:
+        check_same_groups(record)
+    weights = gather_weights(weights_named, listen=listen, notify=notify)
+    notify(f"weights: {weights.record.name}")
+    if record is not None and asked.weights is None:
+        check_same_weights(record, weights)
+    return data, weights
+
+
+def show_forecast(forecast: Forecast, output_format: Format) -> None:
+    """Print on stdout what would be done."""
+    if output_format is Format.JSON:
+        print_json(forecast.to_dict())
+    else:
+        for table in tabulate_forecast(forecast):
+            open_stdout().print(table)
+    warn_use(forecast.data.synthetic)
 
 
 def show_training(run: Run, split: str, output_format: Format, quiet: bool, data: str | None) -> None:
@@ -99,6 +198,30 @@ def show_training(run: Run, split: str, output_format: Format, quiet: bool, data
     # Drawn images are known by the run; what else was named must be named again.
     words += ["--data", data] if data is not None and not run.synthetic else []
     say(f"run: {run.path}; score it on the test images with: {shlex.join(words)}", quiet)
+
+
+def draw_training(run: Run, split: str, dataset: Dataset, quiet: bool) -> None:
+    """Draw a finished run's learning curves and the pictures of the split that it was scored on.
+
+    Args:
+        dataset: all that was named for training; the run's settings say how much of it was used.
+    """
+    from pneumocli.report.pictures import draw_learning
+
+    settings = run.record.settings
+    if settings.subset is not None:
+        dataset = draw_subset(dataset, settings.subset, settings.seed)
+    draw_learning(run)
+    draw_scored(run, run.path, split, dataset.train if split == OUT_OF_FOLD else dataset.val, quiet)
+
+
+def draw_scored(run: Run, place: Path, split: str, images: Split, quiet: bool) -> None:
+    """Draw the pictures of a scored split beside its figures, and say on stderr where they are."""
+    from pneumocli.core.scored import read_scored_split
+    from pneumocli.report.pictures import PICTURES, draw_scored_split
+
+    drawn = draw_scored_split(place, read_scored_split(run, place, split), images)
+    say(f"pictures: {place}: {', '.join(picture.file for picture in drawn)}; {PICTURES} lists them", quiet)
 
 
 def gather_split_data(

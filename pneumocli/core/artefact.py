@@ -1,6 +1,7 @@
 """The model file: a Keras model with its card inside, so that it can be used without its run.
 
-A `.keras` file is a zip archive; the card is one more entry, `pneumocli.json`, which Keras passes over.
+A `.keras` file is a zip archive; the card is one more entry, `pneumocli.json`, which Keras passes over, and
+what the training images' features are like is another, `atypical.npz`.
 """
 
 import io
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.archive import check_entries
+from pneumocli.core.atypical import ATYPICAL, Typical, TypicalFigures, pack_typical, unpack_typical
 from pneumocli.core.blueprint import check_blueprint
 from pneumocli.core.calibration import apply_temperature
 from pneumocli.core.decision import Decision, Source
@@ -29,7 +31,7 @@ from pneumocli.core.weights import check_weights
 
 CARD = "pneumocli.json"
 PLAN, WEIGHTS = "config.json", "model.weights.h5"  # Keras's own
-ENTRIES = (CARD, PLAN, WEIGHTS, "metadata.json")
+ENTRIES = (CARD, ATYPICAL, PLAN, WEIGHTS, "metadata.json")
 
 
 class ModelCard(BaseModel):
@@ -48,6 +50,9 @@ class ModelCard(BaseModel):
     rule: str | None = Field(None, description="that chose the threshold; none for a fold of its own")
     temperature: float = Field(1.0, gt=0, description="calibrates the score; 1 leaves it as it is")
     source: Source | None = Field(None, description="the scores that threshold and temperature come from")
+    atypical: TypicalFigures | None = Field(
+        None, description="of the distances to the training images; none for a fold of its own"
+    )
     classes: tuple[Literal["normal"], Literal["pneumonia"]] = ("normal", "pneumonia")
     data: DataRecord
     weights: WeightsRecord
@@ -65,12 +70,19 @@ class ModelCard(BaseModel):
         return self.model_copy(update=kept)
 
 
-def save_model(model: keras.Model, path: Path, card: ModelCard) -> None:
-    """Write the model and its card as one `.keras` file, whole or not at all."""
+def save_model(model: keras.Model, path: Path, card: ModelCard, typical: Typical | None = None) -> None:
+    """Write the model and its card as one `.keras` file, whole or not at all.
+
+    Args:
+        typical: what the training images' features are like; its figures become the card's.
+    """
+    card = card.model_copy(update={"atypical": None if typical is None else typical.figures})
     with replacing(path) as partial:
         model.save(partial)
         with zipfile.ZipFile(partial, "a") as archive:
             archive.writestr(CARD, card.model_dump_json(indent=2))
+            if typical is not None:
+                archive.writestr(ATYPICAL, pack_typical(typical))
 
 
 def read_card(path: Path) -> ModelCard:
@@ -92,6 +104,28 @@ def read_card(path: Path) -> ModelCard:
             f"{path} is not a model that pneumocli wrote, or it is damaged ({_name_reason(error)}); "
             "name a run folder or a .keras file of pneumocli"
         ) from None
+
+
+def load_typical(path: Path) -> Typical | None:
+    """Read from a model file what the training images' features are like; None if it does not say.
+
+    Raises:
+        RunError: as for `read_card`, or the arrays are damaged or not those that the card speaks of.
+    """
+    figures = read_card(path).atypical
+    if figures is None:
+        return None
+    try:
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            content = archive.read(ATYPICAL)
+    except Exception as error:  # as above
+        raise RunError(
+            f"{path} has lost its entry {ATYPICAL}, or it is damaged ({type(error).__name__}); train it anew"
+        ) from None
+    typical = unpack_typical(io.BytesIO(content), path)
+    if typical.figures != figures:
+        raise RunError(f"{path} mixes parts of two models: {ATYPICAL} is not what {CARD} says; train it anew")
+    return typical
 
 
 def load_model(

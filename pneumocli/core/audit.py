@@ -41,6 +41,10 @@ KNOWN_DIGESTS = {
     ("test", PNEUMONIA): "20e4b8f4615cebc966770f85b531a39c84c2e9787845dc5cb176865f78120a7c",
 }
 
+# How the sentences that a run keeps begin, or what they are: `read_kind` knows a data set by them.
+OFFICIAL_SEEN = "the official training and validation images and labels at 28 px"
+OWN_IMAGES = "own images: "
+
 
 class Kind(StrEnum):
     """The data sets that can be told apart."""
@@ -176,7 +180,7 @@ def _name_own(dataset: Dataset, path: Path, names: Sequence[str]) -> Identity:
     ]
     where = "in folder" if path.is_dir() else "named in"
     total = sum(map(sum, counts.values()))
-    return Identity(Kind.OWN, f"own images: {total} files {where} {dataset.name}: {', '.join(parts)}")
+    return Identity(Kind.OWN, f"{OWN_IMAGES}{total} files {where} {dataset.name}: {', '.join(parts)}")
 
 
 def identify_seen(dataset: Dataset, path: Path | None = None) -> Identity:
@@ -196,8 +200,16 @@ def identify_seen(dataset: Dataset, path: Path | None = None) -> Identity:
         return other
     changed = _list_changed(dataset, SEEN_NAMES)
     if not changed:
-        return Identity(Kind.OFFICIAL, "the official training and validation images and labels at 28 px")
+        return Identity(Kind.OFFICIAL, OFFICIAL_SEEN)
     return _name_kaggle() if _has_lost_normals(dataset, changed) else other
+
+
+def read_kind(sentence: str) -> Kind:
+    """Return which data set a run's record names, from the sentence of `identify_seen` that it keeps."""
+    for known in (Identity(Kind.OFFICIAL, OFFICIAL_SEEN), _name_kaggle(), _name_synthetic()):
+        if sentence == known.sentence:
+            return known.kind
+    return Kind.OWN if sentence.startswith(OWN_IMAGES) else Kind.OTHER
 
 
 def _identify_images(dataset: Dataset) -> Identity:

@@ -41,6 +41,32 @@ def has_gpu() -> bool:
     return bool(keras.distribution.list_devices("gpu"))
 
 
+def list_devices() -> list[str]:
+    """Return what Keras computes on, such as "cpu:0" or "gpu:0 NVIDIA H100"; loads Keras.
+
+    Where it cannot be loaded, the one entry says so.
+    """
+    try:
+        load_backend()
+        import keras
+
+        return [_describe_device(device) for device in keras.distribution.list_devices()]
+    except Exception as error:  # a broken installation is what is looked for; it can raise anything
+        return [f"none: Keras cannot be loaded ({type(error).__name__}: {error})"]
+
+
+def _describe_device(device: str) -> str:
+    import keras
+
+    kind, _, number = device.partition(":")
+    if kind != "gpu" or keras.backend.backend() != "tensorflow":
+        return device
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[int(number)])
+    return f"{device} {details.get('device_name', '')}".strip()
+
+
 def _take_threads(threads: int | None) -> None:
     import tensorflow as tf
 

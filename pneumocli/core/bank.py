@@ -69,7 +69,7 @@ def open_bank(cache: Cache, key: Mapping[str, Any]) -> NDArray[Any] | None:
     """
     data, note = _paths(cache, name_bank(key))
     try:
-        facts = json.loads(note.read_text(encoding="utf-8"))
+        facts = read_json(note)
         kept = np.load(data, mmap_mode="r", allow_pickle=False)
         form = [list(kept.shape), str(kept.dtype)]
         whole = form == [facts["shape"], facts["dtype"]] and _sum_array(kept) == facts["crc32"]
@@ -125,7 +125,13 @@ def fill_bank(
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, data)
-        facts = {"shape": list(shape), "dtype": str(np.dtype(dtype)), "crc32": checksum, "bytes": size}
+        facts = {
+            "schema_version": 1,
+            "shape": list(shape),
+            "dtype": str(np.dtype(dtype)),
+            "crc32": checksum,
+            "bytes": size,
+        }
         write_json(note, {**facts, "key": dict(key)})
     except BaseException:
         # Another process may have put the same bank there, whole: only what has no note goes.

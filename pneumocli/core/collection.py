@@ -99,7 +99,7 @@ def _read_all(path: Path, files: Sequence[Path], pixels: int, listen: Listener) 
         if isinstance(image, ImageError):
             failures.append(str(image))
         else:
-            images[number] = image
+            images[number] = image.pixels
         listen(Progress(stage, number + 1, len(files)))
     if failures:
         raise DataError(

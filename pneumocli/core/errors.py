@@ -23,6 +23,10 @@ class ImageError(PneumoError):
     """One image file cannot be read; the others of the same call are still answered."""
 
 
+class NoImageError(ImageError):
+    """A file of a kind that images come in holds none; found in a folder, it is passed over."""
+
+
 class WeightsError(PneumoError):
     """The pretrained weights are missing or belong to another network."""
 

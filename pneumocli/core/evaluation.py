@@ -1,5 +1,6 @@
 """A trained run on a split: its members' scores, their mean, the figures of both, the artefact."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.artefact import ModelCard, load_model, save_model
+from pneumocli.core.artefact import ModelCard, load_model, load_typical, save_model
+from pneumocli.core.atypical import Typical, read_typical
 from pneumocli.core.audit import is_official_split
 from pneumocli.core.data import Dataset
 from pneumocli.core.decision import Decision, decide_anew, read_decision
@@ -20,6 +22,7 @@ from pneumocli.core.figures import (
     read_figures,
     write_figures,
 )
+from pneumocli.core.files import hash_file
 from pneumocli.core.hashes import record_hash
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.medmnist import list_results, write_result
@@ -169,7 +172,7 @@ def build_ensemble(run: Run, *, force: bool = False, notify: Notice = keep_quiet
         force, notify: as for `load_run_model`.
     """
     model = load_run_model(run, force=force, notify=notify)
-    save_model(model, run.path / ENSEMBLE, _describe_ensemble(run))
+    save_model(model, run.path / ENSEMBLE, _describe_ensemble(run), read_typical(run.path))
     record_hash(run.path / ENSEMBLE)
     return model, run.path / ENSEMBLE
 
@@ -185,13 +188,44 @@ def load_predictor(
     Raises:
         RunError: it is damaged, not a model of pneumocli, or not the one that its run wrote.
     """
+    if isinstance(found, Run) and len(list_model_files(found)) > 1:
+        return load_run_model(found, force=force, notify=notify), _describe_ensemble(found)
+    return load_model(list_model_files(found)[0], force=force, notify=notify)
+
+
+def load_predictor_typical(found: Run | Path) -> Typical | None:
+    """Load what the training images' features are like, for the model that `load_predictor` loads.
+
+    Returns:
+        None for one fold's model, and for a model of too few images.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    if isinstance(found, Run) and len(list_model_files(found)) > 1:
+        return read_typical(found.path)
+    return load_typical(list_model_files(found)[0])
+
+
+def list_model_files(found: Run | Path) -> list[Path]:
+    """Return the files that `load_predictor` loads: one model, or the members of an ensemble."""
     if isinstance(found, Path):
-        return load_model(found, force=force, notify=notify)
-    if found.record.kind == "train":
-        return load_model(found.path / MODEL, force=force, notify=notify)
-    if (found.path / ENSEMBLE).is_file():
-        return load_model(found.path / ENSEMBLE, force=force, notify=notify)
-    return load_run_model(found, force=force, notify=notify), _describe_ensemble(found)
+        return [found]
+    if found.record.kind == "cv" and (found.path / ENSEMBLE).is_file():
+        return [found.path / ENSEMBLE]
+    return [folder / MODEL for folder in found.member_paths()]
+
+
+def hash_predictor(found: Run | Path) -> str:
+    """Return the SHA-256 of the model file that `load_predictor` loads, in hexadecimal digits.
+
+    Of an ensemble that has no file of its own it is the SHA-256 of its members' hashes, one a line in
+    the order of the folds.
+    """
+    hashes = [hash_file(path) for path in list_model_files(found)]
+    if len(hashes) == 1:
+        return hashes[0]
+    return hashlib.sha256("".join(f"{each}\n" for each in hashes).encode()).hexdigest()
 
 
 def _describe_ensemble(run: Run) -> ModelCard:
@@ -205,4 +239,7 @@ def _describe_ensemble(run: Run) -> ModelCard:
         weights=record.weights,
         created=stamp_time(),
     )
+    typical = read_typical(run.path)
+    if typical is not None:
+        card = card.model_copy(update={"atypical": typical.figures})
     return card.decide(read_decision(run))

@@ -26,6 +26,7 @@ class Examination:
     """What was found.
 
     Attributes:
+        devices: what Keras computes on.
         data, weights: the file that a command would use without options, or None if it would fetch it.
         cache: the directory of fetched files and kept features.
         free_bytes: room on its disk.
@@ -36,6 +37,7 @@ class Examination:
     processor: str
     cores: int
     native_bfloat16: bool
+    devices: list[str]
     data: str | None
     weights: str | None
     cache: str
@@ -47,11 +49,12 @@ class Examination:
         return asdict(self)
 
 
-def examine(cache: Cache) -> Examination:
-    """Look at the machine without loading Keras.
+def examine(cache: Cache, devices: list[str]) -> Examination:
+    """Look at the machine.
 
     Args:
         cache: of the features.
+        devices: what Keras computes on.
     """
     directory = cache_directory()
     place = directory
@@ -62,6 +65,7 @@ def examine(cache: Cache) -> Examination:
         processor=read_processor()[0],
         cores=count_cores(),
         native_bfloat16=has_native_bfloat16(),
+        devices=devices,
         data=_find("PNEUMOCLI_DATA", place_of(SOURCES[28], directory)),
         weights=_find("PNEUMOCLI_WEIGHTS", place_of(WEIGHTS, directory)),
         cache=str(directory),

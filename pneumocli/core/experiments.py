@@ -9,6 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard, save_model
+from pneumocli.core.atypical import (
+    Typical,
+    fit_typical,
+    read_pooled_maps,
+    write_pooled_maps,
+    write_typical,
+)
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
@@ -39,7 +46,7 @@ from pneumocli.core.runs import (
     holding,
 )
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, pool_scores, read_scores, write_scores
-from pneumocli.core.training import Trained, score_features, train_classifier
+from pneumocli.core.training import Trained, pool_maps, score_and_pool, score_features, train_classifier
 
 
 def train_single(
@@ -74,14 +81,17 @@ def train_single(
     material = _prepare(dataset, record, weights.path, cache, backbone_builder, listen)
     run = stopped or create_run(runs_dir, record, name)
     with _training(run):
-        trained = train_classifier(material, title=run.name, listen=listen)
+        trained = train_classifier(material, listen=listen)
         all_val = np.arange(len(dataset.val))
         stage = "scores on val"
         y_score = score_features(trained.parts, material.val.maps, all_val, stage=stage, listen=listen)
         scores = Scores(all_val, dataset.val.labels, y_score)
         stopping = scores.take(material.stopping_rows)
         decision = fix_decision(config.rule, stopping, "val", dataset.name)
-        _write_model(run.path, trained, run, run.name, decision)
+        stage = "likeness to train"
+        pooled_maps = pool_maps(material.maps, material.rows(), stage=stage, listen=listen)
+        typical = fit_typical(pooled_maps, group_images(dataset.train))
+        _write_model(run.path, trained, run, run.name, decision, typical)
         write_scores(run.path, STOPPING, stopping, dataset.name)
         write_decision(run.path, decision)
         _write_figures(run, run.path, "val", dataset.val, run.name, scores, decision)
@@ -156,7 +166,7 @@ def cross_validate(
         elif material is not None:
             for task in tasks:
                 _train_fold(task, material, listen)
-        _pool_folds(run, dataset.train)
+        _pool_folds(run, dataset.train, groups)
     return run
 
 
@@ -184,9 +194,12 @@ def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
     title = f"{name_fold(fold)} of {run.record.folds}"
     trained = train_classifier(material, task.trained_rows, fold=fold, title=title, listen=listen)
     stage = f"{title}, held out"
-    y_score = score_features(trained.parts, material.maps, task.held_out, stage=stage, listen=listen)
+    y_score, pooled_maps = score_and_pool(
+        trained.parts, material.maps, task.held_out, stage=stage, listen=listen
+    )
     with filling(run.fold_path(fold)) as folder:
         _write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
+        write_pooled_maps(folder, task.held_out, pooled_maps)
         scores = Scores(task.held_out, task.dataset.train.labels[task.held_out], y_score)
         _write_figures(run, folder, OUT_OF_FOLD, task.dataset.train, name_fold(fold), scores)
 
@@ -234,10 +247,18 @@ def _find_stopped(runs_dir: Path, record: RunRecord, name: str | None, notify: N
 
 
 def _write_model(
-    folder: Path, trained: Trained, run: Run, name: str, decision: Decision | None = None
+    folder: Path,
+    trained: Trained,
+    run: Run,
+    name: str,
+    decision: Decision | None = None,
+    typical: Typical | None = None,
 ) -> None:
     record = run.record
-    write_json(folder / HISTORY, {"data": record.data.name, "epochs": trained.history})
+    write_json(
+        folder / HISTORY,
+        {"schema_version": 1, "data": record.data.name, "epochs": trained.history},
+    )
     card = ModelCard(
         name=name,
         members=1,
@@ -247,7 +268,8 @@ def _write_model(
         weights=record.weights,
         created=stamp_time(),
     )
-    save_model(trained.join(), folder / MODEL, card if decision is None else card.decide(decision))
+    card = card if decision is None else card.decide(decision)
+    save_model(trained.join(), folder / MODEL, card, typical)
     record_hash(folder / MODEL)
 
 
@@ -265,8 +287,11 @@ def _write_figures(
     write_figures(folder, compute_figures(run, split, {name: scores}, decision, digest=scored.digest()))
 
 
-def _pool_folds(run: Run, train: Split) -> None:
-    """Write all folds' out-of-fold scores as one, the decision, and the figures of each fold and of all."""
+def _pool_folds(run: Run, train: Split, groups: NDArray[np.int64]) -> None:
+    """Write all folds' out-of-fold scores as one, the decision, and the figures of each fold and of all.
+
+    Beside them what all training images' features are like, for the ensemble.
+    """
     data = run.record.data
     folds = {
         name_fold(fold): read_scores(folder, OUT_OF_FOLD)
@@ -278,6 +303,9 @@ def _pool_folds(run: Run, train: Split) -> None:
             f"{run.path}: {len(pooled.index)} of {data.train_images} training images were held out "
             "by a fold; the run folder is damaged"
         )
+    typical = fit_typical(read_pooled_maps(run.member_paths()), groups)
+    if typical is not None:
+        write_typical(run.path, typical)
     decision = fix_decision(run.record.settings.rule, pooled, OUT_OF_FOLD, data.name)
     scores = {**folds, POOLED_NAME: pooled}
     figures = compute_figures(run, OUT_OF_FOLD, scores, decision, digest=train.digest())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from requests import Response
 
 SYNTHETIC: Literal["synthetic"] = "synthetic"
+NO_WEIGHTS: Literal["none"] = "none"
 
 TIMEOUT = 30.0  # seconds without an answer or a further byte
 RETRY_PAUSES = (1.0, 3.0)  # seconds before the second and the third attempt
@@ -137,12 +138,36 @@ def locate_weights(
         DownloadError: the official file could not be downloaded.
     """
     named, origin = _read_choice(weights, "--weights", "PNEUMOCLI_WEIGHTS")
-    if named == "none":
+    if named == NO_WEIGHTS:
         return None
     if named is None or named == "imagenet":
         return fetch_file(WEIGHTS, directory, listen, notify)
     advice = "name a weights file (.h5), or the word imagenet, or none for random weights"
     return _find_file(named, origin, WeightsError, advice)
+
+
+def check_here(data: str | None, weights: str | None, size: int) -> None:
+    """Check that neither data nor weights would have to be downloaded.
+
+    Args:
+        data, weights, size: as for `locate_data` and `locate_weights`.
+
+    Raises:
+        DataError, WeightsError: they would.
+    """
+    directory = cache_directory()
+    is_named = _read_choice(data, "--data", "PNEUMOCLI_DATA")[0] is not None
+    if not is_named and size in SOURCES and not place_of(SOURCES[size], directory).is_file():
+        raise DataError(
+            f"the official file of {size} px is not here yet, and a dry run downloads nothing; "
+            f"get it with: pneumocli fetch --size {size}"
+        )
+    named = _read_choice(weights, "--weights", "PNEUMOCLI_WEIGHTS")[0]
+    if named in (None, "imagenet") and not place_of(WEIGHTS, directory).is_file():
+        raise WeightsError(
+            "the ImageNet weights are not here yet, and a dry run downloads nothing; "
+            "get them with: pneumocli fetch"
+        )
 
 
 def _read_choice(given: str | None, option: str, variable: str) -> tuple[str | None, str]:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumocli.core.model import attach_pooled
 from pneumocli.core.progress import Listener, Progress, ignore
 
 BATCH_SIZE = 32
@@ -105,6 +106,25 @@ def take_logits(model: keras.Model) -> keras.Model:
     """
     is_ensemble = isinstance(model.output, dict)
     return keras.Model(model.inputs, model.output["member_logits"]) if is_ensemble else model
+
+
+def take_answers(model: keras.Model) -> keras.Model:
+    """Return the model from raw pixels to its members' logits and the pooled trunk output, (B, K + C).
+
+    One output for both, so that the trunk runs once and batches go through it as through any model.
+
+    Args:
+        model: made by `join_classifier` or `join_ensemble`.
+    """
+    image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
+    maps = model.get_layer("trunk")(image)
+    if isinstance(model.output, dict):
+        count = take_logits(model).output_shape[-1]
+        members = [model.get_layer(f"member_{number}") for number in range(1, count + 1)]
+        logits = keras.layers.Concatenate(dtype="float32")([member(maps) for member in members])
+    else:
+        logits = model.get_layer("head")(model.get_layer("tail")(maps))
+    return keras.Model(image, attach_pooled(logits, maps))
 
 
 def squash_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:

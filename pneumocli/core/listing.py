@@ -9,18 +9,15 @@ from pathlib import Path, PurePath
 
 from pneumocli.core.data import CLASS_NAMES, SPLIT_NAMES
 from pneumocli.core.errors import DataError
-from pneumocli.core.images import SUFFIXES
 from pneumocli.core.progress import Notice, keep_quiet
 from pneumocli.core.reading import open_text
+from pneumocli.core.sources import is_image_name, walk_files
 
 LABELS = {name: label for label, name in enumerate(CLASS_NAMES)} | {"0": 0, "1": 1}
 COLUMNS = ("path", "label", "split", "group")
 KINDS = "PNG, JPEG, TIFF, BMP or WebP"
 FOLDERS = "normal and pneumonia (any case), or train, val and test with these two in each"
 SHOWN = 3  # how many of many faults a line names
-
-# How names begin that systems and archivers leave beside images.
-HIDDEN = (".", "__MACOSX")
 
 
 @dataclass(frozen=True)
@@ -101,20 +98,11 @@ def _walk(folder: Path) -> tuple[list[str], int]:
         raise DataError(f"{error.filename} cannot be read ({error.strerror}); allow it, or take it out")
 
     names, others = [], 0
-    # Directories are known by their real place, so that a link back to one, or to one above, ends there.
-    seen = set(map(str, Path(os.path.realpath(folder)).parents))
-    for directory, inner, files in os.walk(folder, onerror=refuse, followlinks=True):
-        place = os.path.realpath(directory)
-        if place in seen:
-            inner.clear()
-            continue
-        seen.add(place)
-        inner[:] = sorted(name for name in inner if not name.startswith(HIDDEN))
-        for file in files:
-            if file.startswith(HIDDEN) or PurePath(file).suffix.lower() not in SUFFIXES:
-                others += 1
-            else:
-                names.append((Path(directory) / file).relative_to(folder).as_posix())
+    for name in walk_files(folder, refuse):
+        if is_image_name(name):
+            names.append(name)
+        else:
+            others += 1
     return names, others
 
 

@@ -21,6 +21,7 @@ from pneumocli.core.features import STORED_AS, compute_features
 from pneumocli.core.groups import find_originals
 from pneumocli.core.hardware import read_processor
 from pneumocli.core.inference import Rows
+from pneumocli.core.keeping import Kept, keep_plain, keep_view
 from pneumocli.core.model import (
     TRUNK_VERSION,
     BackboneBuilder,
@@ -154,7 +155,7 @@ def prepare_material(
         images = dataset.splits[name].images
         return pass_once(name, images, images[..., np.newaxis], {}, parts, Precision.FLOAT32, kept)
 
-    train, val = pass_split("train", _keep_plain(config)), pass_split("val", Kept())
+    train, val = pass_split("train", keep_plain(config)), pass_split("val", Kept())
     views: tuple[SplitFeatures, ...] = (train,)
     if config.views:
         training_parts = parts
@@ -171,7 +172,7 @@ def prepare_material(
                 {"view": view, **settings},
                 training_parts,
                 precision,
-                _keep_view(config, view),
+                keep_view(config, view),
             )
             for view in range(config.views)
         )
@@ -190,25 +191,6 @@ def prepare_material(
     )
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Which outputs go into the cache; the others are computed whenever they are asked for."""
-
-    maps: bool = True
-    pooled: bool = True
-
-
-def _keep_plain(config: TrainConfig) -> Kept:
-    # Where views are trained on, an image as it is serves once: when its fold scores it.
-    return Kept(not config.views, not config.views)
-
-
-def _keep_view(config: TrainConfig, view: int) -> Kept:
-    # The epochs take the views in turn, so that a late view may be of no use to a short phase.
-    for_head, for_tune = view < config.head_epochs, view < config.tune_epochs
-    return Kept(for_head or for_tune, for_head)
-
-
 def _count_bytes(parts: Parts, dataset: Dataset, config: TrainConfig, precision: Precision) -> int:
     """Return the bytes of all the features that a run keeps."""
     sizes = [math.prod(part.output_shape[1:]) for part in (parts.trunk, parts.tail)]
@@ -218,8 +200,8 @@ def _count_bytes(parts: Parts, dataset: Dataset, config: TrainConfig, precision:
         return images * numbers * np.dtype(STORED_AS[used]).itemsize
 
     train = len(dataset.train)
-    views = (count(train, _keep_view(config, view), precision) for view in range(config.views))
-    plain = count(train, _keep_plain(config), Precision.FLOAT32)
+    views = (count(train, keep_view(config, view), precision) for view in range(config.views))
+    plain = count(train, keep_plain(config), Precision.FLOAT32)
     return plain + count(len(dataset.val), Kept(), Precision.FLOAT32) + sum(views)
 
 

@@ -188,6 +188,12 @@ def join_classifier(parts: Parts) -> keras.Model:
     return keras.Model(image, logit, name="classifier")
 
 
+def attach_pooled(logits: keras.KerasTensor, maps: keras.KerasTensor) -> keras.KerasTensor:
+    """Return logits (B, K) and the pooled trunk output, the mean over its places, as one (B, K + C)."""
+    pooled = keras.layers.GlobalAveragePooling2D(dtype="float32", name="pooled_maps")(maps)
+    return keras.layers.Concatenate(dtype="float32", name="answers")([logits, pooled])
+
+
 def split_classifier(classifier: keras.Model) -> Parts:
     """Return the parts of a model made by `join_classifier`; they share its weights.
 
@@ -221,6 +227,29 @@ def join_ensemble(members: Sequence[Parts]) -> keras.Model:
     probability = keras.layers.GlobalAveragePooling1D(dtype="float32", name="probability")(columns)
     outputs = {"probability": probability, "member_logits": member_logits}
     return keras.Model(image, outputs, name="ensemble")
+
+
+def split_members(model: keras.Model) -> list[Parts]:
+    """Return the parts of each member of a model made by `join_classifier` or `join_ensemble`.
+
+    They share its weights; the members of an ensemble have one trunk.
+
+    Raises:
+        ValueError: the model was made by neither.
+    """
+    if not isinstance(model.output, dict):
+        return [split_classifier(model)]
+    trunk = model.get_layer("trunk")
+    count = model.output["member_logits"].shape[-1]
+    members = [model.get_layer(f"member_{number}") for number in range(1, count + 1)]
+    return [Parts(trunk, member.get_layer("tail"), member.get_layer("head")) for member in members]
+
+
+def enter_pool(tail: keras.Model, name: str) -> keras.Model:
+    """Return the tail up to its pooling: the feature map in, the backbone's last maps (B, h, w, C) out."""
+    # A layer may stand in several graphs: the tail's own is the one that its output comes from.
+    pool, node, _ = tail.outputs[0]._keras_history
+    return keras.Model(tail.inputs, pool._inbound_nodes[node].input_tensors[0], name=name)
 
 
 def _build_member(parts: Parts, number: int) -> keras.Model:

@@ -1,117 +1,216 @@
-"""Answers for image files: read as the data set was made, scored, called at the model's threshold."""
+"""Answers for images: read as the data set was made, scored, called at the model's threshold."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.artefact import ModelCard
+from pneumocli.core.atypical import Typical, judge_image
 from pneumocli.core.calibration import apply_temperature
-from pneumocli.core.errors import ImageError
-from pneumocli.core.images import read_images
-from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_logits
+from pneumocli.core.errors import ImageError, NoImageError, RunError
+from pneumocli.core.images import Picture, Source, read_images
+from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_answers
 from pneumocli.core.metrics import average_scores, call_labels
 from pneumocli.core.preparation import check_preparation
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
+from pneumocli.core.wording import show_plain
+
+NAMED_FAILURES = 20
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one image file.
+    """The answer for one image.
 
     Attributes:
         path: as it was given.
         probability: calibrated, of pneumonia, 0 to 1.
-        score: the same uncalibrated; for an ensemble the mean of its members'.
         label: "normal" or "pneumonia", by the score and the model's threshold.
+        uncertain: whether members alone, each at that threshold, would call the image differently.
+        spread: the largest less the smallest of the members' probabilities; 0 for a single model.
+        score: the probability uncalibrated; for an ensemble the mean of its members'.
         members: each member's probability, with the same temperature.
+        atypical: why the image is unlike those trained on, in a few words; None if it is not.
+        distance: of its features to those of the training images; None where the model keeps none of them.
+        explanation: the picture of where the model looked; None if none was asked for.
     """
 
     path: str
     probability: float
-    score: float
     label: str
+    uncertain: bool
+    spread: float
+    score: float
     members: list[float]
+    atypical: str | None = None
+    distance: float | None = None
+    explanation: str | None = None
 
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+    def to_row(self) -> dict[str, object]:
+        """Return the row of this image in a list of answers; the reason of a failure is None."""
+        return {**asdict(self), "error": None}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An image file that could not be answered, and why, in one line."""
+    """An image that could not be answered, and why, in one line that a terminal may show.
+
+    Attributes:
+        atypical: of an image that was refused for being so, as in a `Prediction`.
+    """
 
     path: str
     reason: str
+    atypical: str | None = None
 
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
+    def to_row(self) -> dict[str, object]:
+        """Return the row of this image in a list of answers, of which most are None."""
+        row: dict[str, object] = dict.fromkeys(part.name for part in fields(Prediction))
+        return {**row, "path": self.path, "atypical": self.atypical, "error": self.reason}
+
+
+@dataclass
+class Tally:
+    """How many images were answered and how many not, and the first of these.
+
+    Attributes:
+        judged, atypical: how many could be looked at, answered or refused, and how many were unlike
+            those trained on.
+        named: at most 20 failures.
+    """
+
+    answered: int = 0
+    failed: int = 0
+    judged: int = 0
+    atypical: int = 0
+    named: list[Failure] = field(default_factory=list)
+
+    def count(self, answers: Iterable[Prediction | Failure]) -> Iterator[Prediction | Failure]:
+        """Pass answers on as they come, and count them."""
+        for answer in answers:
+            self.atypical += answer.atypical is not None
+            self.judged += isinstance(answer, Prediction) or answer.atypical is not None
+            if isinstance(answer, Prediction):
+                self.answered += 1
+            else:
+                self.failed += 1
+                self.named += [answer][: NAMED_FAILURES - len(self.named)]
+            yield answer
+
+
+# Draws explanations of images, uint8 (P, P) each, and returns their predictions with them.
+Illustrate = Callable[[Sequence[NDArray[np.uint8]], Sequence[Prediction]], Iterable[Prediction]]
 
 
 def predict_files(
     model: keras.Model,
     card: ModelCard,
-    paths: Sequence[Path],
+    sources: Sequence[Path | Source],
     *,
+    typical: Typical | None = None,
+    strict: bool = False,
+    illustrate: Illustrate | None = None,
     force: bool = False,
     listen: Listener = ignore,
     notify: Notice = keep_quiet,
+    warn: Notice = keep_quiet,
 ) -> Iterator[Prediction | Failure]:
-    """Answer for each image file, in the order given; one that cannot be read stops none of the others.
+    """Answer for each image, in the order given; one that cannot be read stops none of the others.
 
     Files are read and shrunk by other threads while the network works, a few batches ahead of it,
-    so that memory does not grow with their number.
+    so that memory does not grow with their number. Files found in a folder that turn out to hold no
+    image are passed over.
 
     Args:
-        force: answer also where the model was trained with another way of reading images; `notify` is
-            told so.
+        typical: what the training images' features are like; with None only the images' looks are judged.
+        strict: an atypical image is a failure, with the same reason.
+        illustrate: adds pictures to a batch's predictions; none are made without it.
+        force: answer also where the model was trained with another way of reading images.
+        notify: is told how many were passed over.
+        warn: is told in a line what was gone on with because of `force`.
 
     Raises:
-        RunError: the model was trained with another way of reading images.
+        RunError: the model was trained with another way of reading images, or `typical` is of another model.
     """
-    check_preparation(card.name, card.preparation, force=force, notify=notify)
-    network = ready(take_logits(model))
-    size = max(FEWEST, min(BATCH_SIZE, len(paths)))
-    done = 0
-    for batch in _batch(read_images(paths, card.pixels), size):
-        images = [image for _, image in batch if not isinstance(image, ImageError)]
-        answers = iter(_answer(network, card, images, size))
-        for path, image in batch:
-            if isinstance(image, ImageError):
-                yield Failure(str(path), str(image))
+    check_preparation(card.name, card.preparation, force=force, notify=warn)
+    network = ready(take_answers(model))
+    width = network.output_shape[-1] - card.members
+    if typical is not None and len(typical.mean) != width:
+        raise RunError(
+            f"{card.name} has {width} features an image, its training images {len(typical.mean)}: these are "
+            "parts of two models; train it anew"
+        )
+    size = max(FEWEST, min(BATCH_SIZE, len(sources)))
+    done = passed_over = 0
+    for batch in _batch(read_images(sources, card.pixels), size):
+        named = [(source.name if isinstance(source, Source) else str(source)) for source, _ in batch]
+        good = [(path, one) for path, (_, one) in zip(named, batch, strict=True) if isinstance(one, Picture)]
+        pictures = [picture for _, picture in good]
+        answers = _answer(network, card, pictures, size, typical)
+        predictions: Iterable[Prediction] = [
+            Prediction(path, **answer) for (path, _), answer in zip(good, answers, strict=True)
+        ]
+        if illustrate is not None:
+            predictions = illustrate([picture.pixels for picture in pictures], list(predictions))
+        answered = iter(predictions)
+        for path, (source, picture) in zip(named, batch, strict=True):
+            if isinstance(picture, Picture):
+                answer = next(answered)
+                if strict and answer.atypical is not None:
+                    reason = f"{show_plain(path)} is atypical: {answer.atypical}"
+                    yield Failure(path, reason, answer.atypical)
+                else:
+                    yield answer
+            elif isinstance(picture, NoImageError) and isinstance(source, Source) and source.found:
+                passed_over += 1
             else:
-                yield Prediction(str(path), *next(answers))
+                yield Failure(path, str(picture))
         done += len(batch)
-        listen(Progress("images", done, len(paths)))
+        listen(Progress("images", done, len(sources)))
+    if passed_over:
+        notify(f"passed over {passed_over} DICOM files without an image")
 
 
 def _answer(
-    network: keras.Model, card: ModelCard, images: list[NDArray[np.uint8]], size: int
-) -> list[tuple[float, float, str, list[float]]]:
-    """Return probability, score, label and members' probabilities of each image."""
-    if not images:
+    network: keras.Model, card: ModelCard, pictures: list[Picture], size: int, typical: Typical | None
+) -> list[dict[str, Any]]:
+    """Return what a `Prediction` says of each picture, but for its path."""
+    if not pictures:
         return []
+    images = np.stack([picture.pixels for picture in pictures])
     # One shape for all batches: the last is filled up with repeated images.
-    filled = np.stack(images)[np.resize(np.arange(len(images)), size), ..., np.newaxis]
-    members = squash_logits(run_filled(network, filled)[: len(images)].T)
-    scores = average_scores(members)
-    return list(
-        zip(
-            apply_temperature(scores, card.temperature).tolist(),
-            scores.tolist(),
-            [card.classes[label] for label in call_labels(scores, card.threshold)],
-            apply_temperature(members.T, card.temperature).tolist(),
-            strict=True,
-        )
-    )
+    filled = images[np.resize(np.arange(len(images)), size), ..., np.newaxis]
+    outputs = run_filled(network, filled)[: len(images)]
+    scores = squash_logits(outputs[:, : card.members].T)  # (members, images)
+    mean = average_scores(scores)
+    # Called before the temperature, as the threshold is: each member as if it were asked alone.
+    called = call_labels(scores, card.threshold)
+    members = apply_temperature(scores.T, card.temperature)
+    columns = {
+        "probability": apply_temperature(mean, card.temperature),
+        "label": np.array(card.classes)[call_labels(mean, card.threshold)],
+        "uncertain": called.min(axis=0) != called.max(axis=0),
+        "spread": members.max(axis=1) - members.min(axis=1),
+        "score": mean,
+        "members": members,
+    }
+    distances: list[float | None] = [None] * len(pictures)
+    if typical is not None:
+        distances = typical.measure(outputs[:, card.members :]).tolist()
+    reasons = [judge_image(*looked_at, typical) for looked_at in zip(pictures, distances, strict=True)]
+    lists = {name: column.tolist() for name, column in columns.items()}
+    lists |= {"atypical": reasons, "distance": distances}
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
 def _batch(
-    images: Iterator[tuple[Path, NDArray[np.uint8] | ImageError]], size: int
-) -> Iterator[list[tuple[Path, NDArray[np.uint8] | ImageError]]]:
-    while batch := list(islice(images, size)):
+    pictures: Iterator[tuple[Path | Source, Picture | ImageError]], size: int
+) -> Iterator[list[tuple[Path | Source, Picture | ImageError]]]:
+    while batch := list(islice(pictures, size)):
         yield batch

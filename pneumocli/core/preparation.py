@@ -1,12 +1,12 @@
 """Whether image files become the pixels that a model was trained on."""
 
 from pneumocli.core.errors import RunError
-from pneumocli.core.images import PREPARATION_VERSION
+from pneumocli.core.images import ALIKE, PREPARATION_VERSION
 from pneumocli.core.progress import Notice, keep_quiet
 
 
 def check_preparation(name: str, version: int, *, force: bool = False, notify: Notice = keep_quiet) -> None:
-    """Check that a model was trained with this version's way of reading image files.
+    """Check that a model was trained with a way of reading image files that this version has.
 
     Args:
         name: of the model or run, for the message.
@@ -16,7 +16,7 @@ def check_preparation(name: str, version: int, *, force: bool = False, notify: N
     Raises:
         RunError: it was trained with another.
     """
-    if version == PREPARATION_VERSION:
+    if version in ALIKE:
         return
     what = (
         f"{name} was trained with preparation {version} of image files, this version of pneumocli has "

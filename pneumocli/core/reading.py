@@ -14,7 +14,7 @@ LARGEST_JSON = 16_000_000  # bytes; what a run writes has some thousands
 LARGEST_TEXT = 256_000_000  # bytes; a table of a million images has some 50 million
 
 
-def open_file(path: Path) -> BufferedReader:
+def open_file(path: str | Path) -> BufferedReader:
     """Open a regular file for reading; a pipe, a device or a socket is refused, never waited for.
 
     Raises:

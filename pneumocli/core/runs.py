@@ -2,15 +2,17 @@
 
     runs/train-1/  config.json  history.json  model.keras  scores_val.npz  scores_stopping.npz
                    decision.json  metrics_val.json
-    runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  decision.json
+    runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  decision.json  atypical.npz
                    metrics_out_of_fold.json  and later  ensemble.keras
-    fold_I/        history.json  model.keras  scores_out_of_fold.npz  metrics_out_of_fold.json
+    fold_I/        history.json  model.keras  pooled_maps.npz  scores_out_of_fold.npz
+                   metrics_out_of_fold.json
 
-Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json, roc_<split>.png and
-reliability_<split>.png to the run; on PneumoniaMNIST's own images also MedMNIST's result file (see
-`medmnist`); on other data than the run's own, in the same way below external/<data>/. A fold's folder is
-filled under another name and moved into place when it is whole; a run is complete when the file that is
-written last, its metrics, is there.
+Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json and pictures such as
+roc_<split>.png to the run; training adds learning_curves.png; pictures.json lists the pictures beside it. On
+PneumoniaMNIST's own images there is also MedMNIST's result file (see `medmnist`). On other data than the
+run's own, all of this lies in the same way below external/<data>/. A fold's folder is filled under another
+name and moved into place when it is whole; a run is complete when the file that is written last, its
+metrics, is there.
 """
 
 import os

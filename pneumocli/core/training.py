@@ -11,10 +11,17 @@ from numpy.typing import NDArray
 from pneumocli.core.config import Precision, Schedule, TrainConfig
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.features import FeatureBatches
-from pneumocli.core.inference import Rows, compute_outputs, squash_logits
+from pneumocli.core.inference import BATCH_SIZE, Rows, compute_outputs, squash_logits
 from pneumocli.core.losses import build_focal_loss
 from pneumocli.core.material import Material
-from pneumocli.core.model import Parts, build_parts, computing_in, copy_weights, join_classifier
+from pneumocli.core.model import (
+    Parts,
+    attach_pooled,
+    build_parts,
+    computing_in,
+    copy_weights,
+    join_classifier,
+)
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.seeding import derive_generator
 
@@ -138,6 +145,35 @@ def score_features(
     """
     behind_cut = keras.Model(parts.tail.inputs, parts.head(parts.tail.output))
     return squash_logits(compute_outputs(behind_cut, maps, rows, stage=stage, listen=listen)[:, 0])
+
+
+def score_and_pool(
+    parts: Parts,
+    maps: Rows,
+    rows: NDArray[np.int64],
+    *,
+    stage: str = "scores",
+    listen: Listener = ignore,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the scores as `score_features` does, and the mean (M, c) over the places of the same maps.
+
+    Both come from one pass: where the maps are not kept they are computed once.
+    """
+    answers = attach_pooled(parts.head(parts.tail.output), parts.tail.inputs[0])
+    outputs = compute_outputs(keras.Model(parts.tail.inputs, answers), maps, rows, stage=stage, listen=listen)
+    return squash_logits(outputs[:, 0]), outputs[:, 1:]
+
+
+def pool_maps(
+    maps: Rows, rows: NDArray[np.int64], *, stage: str = "pooled maps", listen: Listener = ignore
+) -> NDArray[np.float32]:
+    """Return the mean (M, c) over the places of some rows of the trunk's output (N, h, w, c)."""
+    done: list[NDArray[np.float32]] = []
+    for start in range(0, len(rows), BATCH_SIZE):
+        batch = maps[rows[start : start + BATCH_SIZE]]
+        done.append(np.asarray(batch, np.float32).mean(axis=(1, 2), dtype=np.float32))
+        listen(Progress(stage, min(start + BATCH_SIZE, len(rows)), len(rows)))
+    return np.concatenate(done)
 
 
 def _build_tune_optimizer(config: TrainConfig, images: int) -> keras.optimizers.Optimizer:

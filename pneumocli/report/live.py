@@ -1,4 +1,7 @@
-"""Progress on stderr: bars with the time left on a terminal, plain lines elsewhere."""
+"""Progress on stderr: a live view on a terminal, plain lines elsewhere.
+
+Work without a plan has a bar a stage; training, which has one, a view of the whole run.
+"""
 
 import math
 import time
@@ -10,8 +13,11 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.table import Column
 from rich.text import Text
 
+from pneumocli.core.pace import Pace
 from pneumocli.core.progress import Listener, ignore
 from pneumocli.core.progress import Progress as Step
+from pneumocli.report.board import show_board
+from pneumocli.report.progress import count_done, tell_facts, tell_rate
 from pneumocli.report.terminal import open_stderr
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -38,6 +44,20 @@ def show_progress(quiet: bool = False) -> Iterator[Listener]:
         yield _Lines(console)
 
 
+@contextmanager
+def show_work(pace: Pace, quiet: bool = False) -> Iterator[Listener]:
+    """Give a listener for a run that follows a plan; how far the whole run is, is shown until the end."""
+    console = open_stderr()
+    pace.begin(time.monotonic())
+    if quiet:
+        yield lambda step: pace.hear(step, time.monotonic())
+    elif console.is_terminal:
+        with show_board(pace, console) as listen:
+            yield listen
+    else:
+        yield _Lines(console, pace)
+
+
 class _Bars:
     """One bar a stage."""
 
@@ -61,25 +81,33 @@ class _Bars:
 
 class _ShareColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        rate = _tell_rate(task.fields["unit"], task.finished_speed or task.speed)
+        rate = tell_rate(task.fields["unit"], task.finished_speed or task.speed)
         return Text(f"{task.percentage:3.0f}% {rate}")
 
 
 class _FactsColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        return Text(_tell(task.fields["facts"]))
+        return Text(tell_facts(task.fields["facts"]))
 
 
 class _Lines:
     """A line at the end of a stage, and now and then in between."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, pace: Pace | None = None) -> None:
         self.console = console
+        self.pace = pace
+        self.expected = pace is None or pace.left(0.0) is not None
         self.started: dict[str, float] = {}
         self.told: dict[str, float] = {}
 
     def __call__(self, step: Step, only_end: bool = False) -> None:
         now = time.monotonic()
+        if self.pace is not None:
+            self.pace.hear(step, now)
+            left = self.pace.left(now)
+            if not self.expected and left is not None:
+                self.console.print(f"expected: {left}, by the first batches", markup=False)
+                self.expected = True
         started = self.started.setdefault(step.stage, now)
         told = self.told.setdefault(step.stage, now)
         if step.done < step.total and (only_end or now - told < SECONDS_BETWEEN_LINES):
@@ -88,33 +116,12 @@ class _Lines:
             return  # the end of this stage has been told
         elapsed = now - started
         speed = step.done / elapsed if elapsed > 0.5 else None
-        parts = [step.stage, _count(step.done, step.total, step.unit, speed)]
-        if step.done < step.total and speed:
+        parts = [step.stage, count_done(step.done, step.total, step.unit, speed)]
+        if step.done < step.total and speed and self.pace is None:
             parts.append(f"{(step.total - step.done) / speed:.0f} s left")
-        parts.append(_tell(step.facts))
+        parts.append(tell_facts(step.facts))
+        left = None if self.pace is None else self.pace.left(now)
+        if left is not None and left.high > 0:
+            parts.append(f"whole run: {left} left")
         self.console.print("  ".join(part for part in parts if part), markup=False, emoji=False)
         self.told[step.stage] = math.inf if step.done >= step.total else now
-
-
-def _count(done: float, total: float, unit: str, speed: float | None) -> str:
-    if unit == "bytes":
-        return f"{done / 1e6:.1f}/{total / 1e6:.1f} MB {_tell_rate(unit, speed)}".rstrip()
-    return f"{done:.0f}/{total:.0f} {_tell_rate(unit, speed)}".rstrip()
-
-
-def _tell_rate(unit: str, speed: float | None) -> str:
-    if not speed:
-        return ""
-    return f"{speed / 1e6:.1f} MB/s" if unit == "bytes" else f"{speed:.0f}/s"
-
-
-def _tell(facts: object) -> str:
-    if not isinstance(facts, dict) or not facts:
-        return ""
-    words = []
-    if "epoch" in facts:
-        words.append(f"epoch {facts['epoch']:.0f}")
-    for name, shown in (("loss", "loss"), ("val_auc", "AUC")):
-        if name in facts:
-            words.append(f"{shown} {facts[name]:.4f}")
-    return " ".join(words)

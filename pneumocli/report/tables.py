@@ -5,8 +5,9 @@ from datetime import datetime
 from typing import Literal
 
 from rich import box
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
-from rich.text import Text
+from rich.text import Text, TextType
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.examination import Examination
@@ -15,9 +16,32 @@ from pneumocli.core.wording import show_plain
 SOURCES = {"out_of_fold": "out-of-fold images", "val": "validation images without a copy in train"}
 
 
+class _TitledTable(Table):
+    """A table whose title and caption are as wide as the screen: Rich breaks them at the table's width."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        title, caption = self.title, self.caption
+        if title:
+            yield _style(title, "table.title")
+        self.title = self.caption = None
+        try:
+            yield from super().__rich_console__(console, options)
+        finally:
+            self.title, self.caption = title, caption
+        if caption:
+            yield _style(caption, "table.caption")
+            yield Text("")  # the next table begins below
+
+
+def _style(words: TextType, style: str) -> Text:
+    text = words.copy() if isinstance(words, Text) else Text(words)
+    text.style = style
+    return text
+
+
 def start_table(title: str, columns: Sequence[str]) -> Table:
     """Return an empty table; the first column takes what users named, the others numbers and words."""
-    table = Table(
+    table = _TitledTable(
         title=Text(show_plain(title)),
         box=box.SIMPLE_HEAD,
         title_justify="left",
@@ -61,6 +85,7 @@ def tabulate_examination(found: Examination) -> list[Table]:
     main.add_section()
     main.add_row("processor", Text(f"{found.processor}, {found.cores} cores"))
     main.add_row("native bfloat16", "yes" if found.native_bfloat16 else "no")
+    main.add_row("devices", Text(", ".join(found.devices)))
     main.add_row("data", Text(show_plain(found.data or "none yet: pneumocli fetch")))
     main.add_row("weights", Text(show_plain(found.weights or "none yet: pneumocli fetch")))
     main.add_row("cache", Text(f"{found.cache} ({found.free_bytes / 1e9:.0f} GB free)"))
@@ -88,12 +113,30 @@ def tabulate_predictions(
         rule, source: by which it was chosen, and on which scores; None if there was no rule.
     """
     mark = "SYNTHETIC " if synthetic else ""
-    table = start_table(f"{mark}Probability of pneumonia by {model}", ["image", "probability", "label"])
+    rows = list(rows)
+    has_members = any(len(_members(row)) > 1 for row in rows)
+    columns = ["image", "probability", *(["spread"] if has_members else []), "label"]
+    table = start_table(f"{mark}Probability of pneumonia by {model}", columns)
     for row in rows:
+        spread = [f"{row['spread']:.4f}"] if has_members else []
+        label = f"? {row['label']}" if row.get("uncertain") else str(row["label"])
         # As text: a path may hold what Rich takes for markup.
-        table.add_row(Text(show_plain(str(row["path"]))), f"{row['probability']:.4f}", str(row["label"]))
+        image = Text(show_plain(str(row["path"])))
+        if row.get("atypical"):
+            image.append(f"\n  atypical: {row['atypical']}")
+        table.add_row(image, f"{row['probability']:.4f}", *spread, label)
     reason = "no rule was fixed for this model"
     if rule is not None and source is not None:
         reason = f"rule {rule}, fixed on {SOURCES[source]}"
-    table.caption = write_caption(f"called pneumonia from {called_from:.4f} on: {reason}")
+    caption = f"called pneumonia from {called_from:.4f} on: {reason}"
+    if has_members:
+        caption += "; spread: largest less smallest of its members' probabilities"
+    if any(row.get("uncertain") for row in rows):
+        caption += "; ?: its members alone would not all call it so"
+    table.caption = write_caption(caption)
     return table
+
+
+def _members(row: Mapping[str, object]) -> list[object]:
+    members = row.get("members")
+    return members if isinstance(members, list) else []

@@ -1,10 +1,13 @@
 """The two streams: results on stdout, talk on stderr."""
 
 import json
+import os
 import sys
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Literal, TextIO
 
 from rich.console import Console
+from rich.table import Table
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.wording import show_plain
@@ -14,12 +17,24 @@ SYNTHETIC_NOTE = "synthetic data: drawn images; these figures say nothing about 
 
 def open_stdout() -> Console:
     """Return the console for results: colour and width of the terminal, plain text in a pipe."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=False)
+    return Console(file=sys.stdout, highlight=False, soft_wrap=False, color_system=_choose_colours())
+
+
+def print_tables(tables: Iterable[Table], file: TextIO) -> None:
+    """Write tables into a file as `open_stdout` writes them on standard output."""
+    console = Console(file=file, highlight=False, soft_wrap=False, color_system=_choose_colours())
+    for table in tables:
+        console.print(table)
 
 
 def open_stderr() -> Console:
     """Return the console for talk and progress."""
-    return Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    return Console(file=sys.stderr, highlight=False, soft_wrap=True, color_system=_choose_colours())
+
+
+def _choose_colours() -> Literal["auto"] | None:
+    # With NO_COLOR Rich leaves out colours but writes bold and italic: here it is plain text.
+    return None if os.environ.get("NO_COLOR") else "auto"
 
 
 def say(line: str, quiet: bool = False) -> None:

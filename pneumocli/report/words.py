@@ -1,0 +1,200 @@
+"""What a report says of a run in sentences, which know neither HTML nor Markdown."""
+
+from collections.abc import Iterator, Mapping
+
+from pneumocli.core.audit import Kind
+from pneumocli.core.decision import Decision
+from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME
+from pneumocli.core.groups import NEAR_CORRELATION
+from pneumocli.core.scores import OUT_OF_FOLD
+from pneumocli.core.summary import Scored, Summary
+from pneumocli.core.uncertainty import Estimate
+from pneumocli.report.tables import SOURCES
+
+SPLIT_WORDS = {
+    "test": "test images",
+    "val": "validation images",
+    OUT_OF_FOLD: "out-of-fold images",
+    "all": "images",
+    "train": "training",
+}
+# A rule that moved by more than this share of a class is named among the limits.
+FAR = 0.05
+
+MEDMNIST = (
+    "PneumoniaMNIST is part of MedMNIST v2 (Yang et al., Scientific Data 10:41, 2023, "
+    "doi:10.1038/s41597-022-01721-8), made from the chest X-rays of Kermany et al. (Cell 172:1122, 2018, "
+    "doi:10.1016/j.cell.2018.02.010). Both are licensed CC BY 4.0: who passes them on names both."
+)
+
+
+def name_split(scored: Scored) -> str:
+    """Return in words which images were scored."""
+    return SPLIT_WORDS[scored.figures.split]
+
+
+def name_model(scored: Scored) -> str:
+    """Return in words which model stands for the run."""
+    if scored.name == ENSEMBLE_NAME:
+        return f"the ensemble of {len(scored.figures.models) - 1} models"
+    if scored.name == POOLED_NAME:
+        return "the models of the folds, each on the images it was not trained on"
+    return "the model"
+
+
+def describe_answer(summary: Summary) -> list[str]:
+    """Return the result in sentences, the most important first; none if nothing is scored."""
+    scored = summary.best
+    if scored is None:
+        return []
+    metrics, found = scored.metrics, scored.estimates or {}
+    of_data = f"{name_split(scored)} of {scored.figures.data}"
+    sentences = [
+        f"Of the {metrics.fn + metrics.tp} {of_data} that are labelled pneumonia, "
+        f"{name_model(scored)} called "
+        f"{metrics.tp} pneumonia (sensitivity {show_estimate(metrics.sensitivity, found, 'sensitivity')}); "
+        f"of the {metrics.tn + metrics.fp} that are labelled normal, {metrics.tn} were called normal "
+        f"(specificity {show_estimate(metrics.specificity, found, 'specificity')}).",
+        f"The area under the ROC curve is {show_estimate(metrics.roc_auc, found, 'roc_auc')}.",
+    ]
+    decision = scored.figures.decision
+    if decision is None:
+        return [*sentences, "No rule was fixed: an image is called pneumonia from a score of 0.5 on."]
+    sentences.append(
+        f"An image is called pneumonia from a score of {decision.threshold:.4f} on: "
+        f"{describe_rule(decision)}."
+    )
+    return [*sentences, *describe_move(scored)]
+
+
+def describe_rule(decision: Decision) -> str:
+    """Return which rule chose the threshold, and on which scores."""
+    return f"rule {decision.rule}, fixed on {decision.images} {SOURCES[decision.source]}"
+
+
+def describe_move(scored: Scored) -> Iterator[str]:
+    """Say how far the rule moved from the images that it was fixed on to these."""
+    decision, moved = scored.figures.decision, scored.moved
+    if decision is None:
+        return
+    if moved is None:
+        yield (
+            "These are the images that the rule was fixed on, so that sensitivity and specificity look "
+            "better than they are on others."
+        )
+        return
+    yield (
+        f"On the {SOURCES[decision.source]} that the rule was fixed on, sensitivity was "
+        f"{decision.sensitivity:.4f} and specificity {decision.specificity:.4f}: here they moved by "
+        f"{moved[0]:+.4f} and {moved[1]:+.4f}."
+    )
+
+
+def show_estimate(value: float, found: Mapping[str, Estimate], figure: str) -> str:
+    """Return a figure with its interval, where there is one."""
+    estimate = found.get(figure)
+    if estimate is None or estimate.low is None or estimate.high is None:
+        return f"{value:.4f}"
+    return f"{value:.4f}, 95 % interval {estimate.low:.4f} to {estimate.high:.4f}"
+
+
+def describe_attribution(summary: Summary) -> str:
+    """Return whose data these are, as far as it is known."""
+    if summary.run.synthetic:
+        return "The images are drawn by pneumocli. They are nobody's X-rays and say nothing about real ones."
+    if summary.is_medmnist:
+        return MEDMNIST
+    if summary.kind is Kind.OWN:
+        return (
+            "These are the user's own image files: whose they are, under which terms, and who labelled them, "
+            "the user must say."
+        )
+    return (
+        "The images are not known. If they are PneumoniaMNIST's at another size, or made from it: "
+        f"{MEDMNIST} Else the user must say whose they are."
+    )
+
+
+def describe_groups(summary: Summary) -> list[str]:
+    """Return what is known of near duplicates and of images that belong together."""
+    data, groups = summary.run.record.data, summary.run.record.groups
+    sentences = [
+        f"Two images are near duplicates if the correlation of their pixels is above {NEAR_CORRELATION:g}; "
+        "a shifted, turned or mirrored copy is not seen."
+    ]
+    if groups is None:
+        sentences.append("A single model has no folds, so that nothing had to be kept together.")
+    else:
+        sentences.append(
+            f"{groups.groups} groups of more than one training image ({groups.images} images) stayed in one "
+            "fold each."
+            if groups.groups
+            else "No training image belongs with another: there was nothing to keep in one fold."
+        )
+        sentences.append(
+            f"The user named groups in {groups.file.name} (SHA-256 {groups.file.sha256}); where they overlap "
+            "with near duplicates they became one."
+            if groups.file is not None
+            else "The user named no groups: images of one patient may be in different folds."
+        )
+    val = summary.scored.get("val")
+    if val is not None:
+        copies = val.metrics.n - data.stopping_images
+        sentences.append(
+            f"Of {val.metrics.n} validation images {copies} have a copy or near duplicate in train; they had "
+            "no say in training."
+        )
+    if summary.kind is Kind.OFFICIAL:
+        sentences.append(
+            "Known of the official images at 28 px: train has 18 pairs of byte-equal images, 8 validation "
+            "images have a copy in train, and no test image has one in train or val."
+        )
+    return sentences
+
+
+def list_limits(summary: Summary) -> list[str]:
+    """Return what the run cannot say, as facts of this run where they are."""
+    record, best = summary.run.record, summary.best
+    limits = []
+    if summary.run.synthetic:
+        limits.append("All images are drawn: nothing here says anything about real X-rays.")
+    if summary.is_medmnist:
+        limits += [
+            "The data are of children of one to five years from one hospital; nothing is known of other "
+            "patients.",
+            "The data set does not say which images are of one child: folds, train and validation share "
+            "children.",
+            "Test images come from another draw of patients than train and validation: figures on validation "
+            "and out-of-fold images say little about them.",
+        ]
+    if summary.kind is Kind.KAGGLE:
+        limits.append("This copy of the data has lost 826 of 1214 normal training images.")
+    if record.settings.subset is not None:
+        limits.append(f"Trained on {record.data.train_images} images only, a subset.")
+    if record.weights.sha256 is None:
+        limits.append("The network began with random weights, not with pretrained ones.")
+    if best is None or best.figures.split != "test":
+        limits.append("No test images were scored: how the run does on images from elsewhere is not known.")
+    if best is not None and best.moved is not None:
+        limits += [
+            f"The rule did not keep its {name} on the {name_split(best)}: it moved by {move:+.4f}."
+            for name, move in zip(("sensitivity", "specificity"), best.moved, strict=True)
+            if abs(move) > FAR
+        ]
+    if best is not None and best.figures.calibration is not None and best.figures.calibration.worse:
+        limits.append(f"The temperature makes the probabilities of the {name_split(best)} worse.")
+    if summary.decision is not None and summary.decision.source == "val":
+        limits.append(
+            "Threshold and temperature were fixed on validation images that also say when training stops; "
+            "they look better than they are."
+        )
+    if not summary.external:
+        limits.append("No data from elsewhere were scored.")
+    limits += [
+        f"This is one run of one seed ({record.settings.seed}); the intervals say nothing of other "
+        "seeds, nor "
+        "of another hospital's images.",
+        "Nothing is known of age, sex or other groups of patients: the run has no figures by group.",
+        f"Near duplicates are found by the correlation of pixels (above {NEAR_CORRELATION:g}) alone.",
+    ]
+    return limits
