@@ -34,8 +34,9 @@ class _Commands(TyperGroup):
         except PneumoError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(WRONG_USAGE if isinstance(error, SettingError) else 1) from None
-        except KeyboardInterrupt:
-            typer.echo("stopped; what is finished is kept, and the same command goes on from there", err=True)
+        except KeyboardInterrupt as stop:
+            line = str(stop) or "stopped; what is finished is kept, and the same command goes on from there"
+            typer.echo(line, err=True)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise  # who reads the output wants no more of it

@@ -15,6 +15,7 @@ from pneumocli.commands.options import (
     OutputFormat,
     Quiet,
     Recipe,
+    Resume,
     Runs,
     Size,
     Weights,
@@ -22,10 +23,14 @@ from pneumocli.commands.options import (
 )
 from pneumocli.core.config import DEFAULT_RECIPE
 
+FOLDS = 3
+
 
 @takes_settings
 def cv(
-    folds: Annotated[int, typer.Option(help="Number of stratified folds, at least 2.")] = 3,
+    folds: Annotated[
+        int | None, typer.Option(help="Number of stratified folds, at least 2.", show_default=str(FOLDS))
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -41,6 +46,7 @@ def cv(
     recipe: Recipe = DEFAULT_RECIPE,
     runs: Runs = Path("runs"),
     name: Name = None,
+    resume: Resume = None,
     cache: KeepCache = True,
     cache_limit: CacheLimit = 20.0,
     output_format: OutputFormat = Format.TABLE,
@@ -51,23 +57,28 @@ def cv(
     """Cross-validate on the training split; the folds' models are an ensemble.
 
     Each fold's model is scored on the images it was not trained on. Images that are nearly the same, or
-    that --groups keeps together, are in one fold. A stopped run goes on with the same command: finished
-    folds are not done again.
+    that --groups keeps together, are in one fold. A stopped run goes on with the same command, or with
+    --resume RUN: finished folds are not done again, and the one under way goes on from its last epoch.
     """
-    from pneumocli.commands.work import open_work, show_training
+    from pneumocli.commands.work import choose_stopped, open_work, show_training
     from pneumocli.core.scores import OUT_OF_FOLD
 
-    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet, folds, groups) as work:
+    stopped = choose_stopped(runs, resume, "cv", name, {**settings, "folds": folds})
+    folds = FOLDS if folds is None else folds
+    with open_work(
+        data, size, weights, recipe, settings, cache, cache_limit, quiet, folds, groups, stopped
+    ) as work:
         from pneumocli.core.experiments import cross_validate
 
         run = cross_validate(
             work.data,
             work.weights,
             work.config,
-            folds,
+            work.folds or folds,
             runs_dir=runs,
             cache=work.cache,
             name=name,
+            resume=stopped,
             jobs=jobs,
             listen=work.listen,
             notify=work.notify,

@@ -67,6 +67,14 @@ Groups = Annotated[
 ]
 Runs = Annotated[Path, typer.Option(envvar="PNEUMOCLI_RUNS", help="Where the run folders are.")]
 Name = Annotated[str | None, typer.Option(help="The run's name.", show_default="counts up")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        help="Go on with this stopped run, a folder or a name: its settings, folds and files are its own.",
+        metavar="RUN",
+        show_default=False,
+    ),
+]
 KeepCache = Annotated[
     bool,
     typer.Option("--cache/--no-cache", help="Keep what the frozen layers compute; the results are the same."),

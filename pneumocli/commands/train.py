@@ -12,6 +12,7 @@ from pneumocli.commands.options import (
     OutputFormat,
     Quiet,
     Recipe,
+    Resume,
     Runs,
     Size,
     Weights,
@@ -28,6 +29,7 @@ def train(
     recipe: Recipe = DEFAULT_RECIPE,
     runs: Runs = Path("runs"),
     name: Name = None,
+    resume: Resume = None,
     cache: KeepCache = True,
     cache_limit: CacheLimit = 20.0,
     output_format: OutputFormat = Format.TABLE,
@@ -35,10 +37,14 @@ def train(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Train one model on the whole training split; the validation split says when to stop."""
-    from pneumocli.commands.work import open_work, show_training
+    """Train one model on the whole training split; the validation split says when to stop.
 
-    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet) as work:
+    A stopped run goes on from its last epoch with the same command, or with --resume RUN.
+    """
+    from pneumocli.commands.work import choose_stopped, open_work, show_training
+
+    stopped = choose_stopped(runs, resume, "train", name, settings)
+    with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet, stopped=stopped) as work:
         from pneumocli.core.experiments import train_single
 
         run = train_single(
@@ -48,6 +54,7 @@ def train(
             runs_dir=runs,
             cache=work.cache,
             name=name,
+            resume=stopped,
             listen=work.listen,
             notify=work.notify,
         )

@@ -12,6 +12,7 @@ from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig, choose_config
 from pneumocli.core.data import Dataset, draw_subset, make_folds
+from pneumocli.core.errors import SettingError
 from pneumocli.core.fetch import SYNTHETIC
 from pneumocli.core.figures import read_figures
 from pneumocli.core.groups import count_groups, group_images
@@ -25,6 +26,8 @@ from pneumocli.core.inputs import (
     gather_weights,
 )
 from pneumocli.core.progress import Listener, Notice
+from pneumocli.core.records import Kind
+from pneumocli.core.resume import open_stopped, read_inputs
 from pneumocli.core.runs import Run
 from pneumocli.report.live import show_progress
 from pneumocli.report.terminal import say
@@ -40,6 +43,32 @@ class Work:
     cache: Cache | None
     listen: Listener
     notify: Notice
+    folds: int | None = None
+
+
+def choose_stopped(
+    runs_dir: Path, resume: Path | None, kind: Kind, name: str | None, asked: dict[str, Any]
+) -> Run | None:
+    """Return the run that --resume names, if it was given.
+
+    Args:
+        asked: settings and folds as they were given; None is what was not.
+
+    Raises:
+        RunError: there is no such run of this kind, or a process is training it.
+        SettingError: another value was given of what the run has of its own.
+    """
+    if resume is None:
+        return None
+    run = open_stopped(runs_dir, resume, kind)
+    own = {**run.record.settings.model_dump(), "folds": run.record.folds, "name": run.name}
+    for option, value in {**asked, "name": name}.items():
+        if value is not None and value != own[option]:
+            raise SettingError(
+                f"{run.path} has {option} {own[option]}, and --resume goes on with a run as it was begun; "
+                f"leave --{option.replace('_', '-')} out, or --resume"
+            )
+    return run
 
 
 @contextmanager
@@ -54,9 +83,21 @@ def open_work(
     quiet: bool,
     folds: int | None = None,
     groups: Path | None = None,
+    stopped: Run | None = None,
 ) -> Iterator[Work]:
-    """Check the settings, find data and weights, load Keras, and show progress until the end of the block."""
-    config = choose_config(recipe, **settings)
+    """Check the settings, find data and weights, load Keras, and show progress until the end of the block.
+
+    A stopped run that is to go on has settings and folds of its own; its files are those it was begun with,
+    unless others are named.
+    """
+    if stopped is None:
+        config = choose_config(recipe, **settings)
+    else:
+        config, folds, size = stopped.record.settings, stopped.record.folds, stopped.record.data.pixels
+        begun_with = read_inputs(stopped)
+        data = data or (SYNTHETIC if stopped.synthetic else begun_with.data)
+        weights = weights or ("none" if stopped.record.weights.sha256 is None else begun_with.weights)
+        groups = groups or (Path(begun_with.groups) if begun_with.groups else None)
 
     def notify(line: str) -> None:
         say(line, quiet)
@@ -77,7 +118,7 @@ def open_work(
 
         load_backend(config.deterministic)
         cache = feature_cache(cache_limit) if keep else None
-        yield Work(data_input, weights_input, config, cache, listen, notify)
+        yield Work(data_input, weights_input, config, cache, listen, notify, folds)
 
 
 def _try_folds(dataset: Dataset, config: TrainConfig, folds: int, notify: Notice) -> None:

@@ -3,8 +3,9 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,48 @@ def replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+        flush_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def filling(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes `path` at the end of the block, and is removed if it fails.
+
+    What a killed process has left of the same folder is removed: no two may fill it at once.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    for abandoned in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        flush_folder(partial)
+        os.replace(partial, path)
+        flush_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def flush_folder(path: Path) -> None:
+    """Have a folder's entries, as they are now, outlast a loss of power."""
+    # Only POSIX lets a folder be opened, and some network file systems refuse to flush one.
+    with suppress(OSError):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what processes that were killed have left half written in a folder; no other may write there."""
+    for partial in folder.glob(".*.partial*"):
+        if partial.is_dir():
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
 
 
 def write_json(path: Path, content: Any) -> None:
