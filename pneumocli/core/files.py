@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -59,13 +60,20 @@ def flush_folder(path: Path) -> None:
             os.close(folder)
 
 
-def remove_partials(folder: Path) -> None:
-    """Remove what processes that were killed have left half written in a folder; no other may write there."""
-    for partial in folder.glob(".*.partial*"):
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+def remove_partials(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what processes that were killed have left half written, in a folder and those in it.
+
+    Args:
+        older_than: seconds; more than any writing takes, where other processes may be writing.
+    """
+    for partial in list(folder.rglob(".*.partial*")):
+        with suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime < older_than:
+                continue
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:

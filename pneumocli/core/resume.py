@@ -25,6 +25,7 @@ from pneumocli.core.runs import (
     is_held,
     list_runs,
     open_run,
+    remove_unfinished,
 )
 
 
@@ -136,8 +137,7 @@ def training(run: Run) -> Iterator[None]:
         with holding(run):
             try:
                 yield
-                for path in (run.path / INPUTS, *run.path.glob("checkpoint*.npz")):
-                    path.unlink(missing_ok=True)
+                remove_unfinished(run)
             except PneumoError:
                 failed = True
                 raise

@@ -39,6 +39,7 @@ CONFIG, HISTORY, DECISION = "config.json", "history.json", "decision.json"
 MODEL, ENSEMBLE = "model.keras", "ensemble.keras"
 LOCK, SCORING_LOCK, INPUTS = ".lock", ".scoring.lock", ".inputs.json"
 SCORING_PATIENCE = 120.0  # seconds; writing scores and figures takes a few
+ABANDONED_AFTER = 3600.0  # seconds after which a partial file belongs to nobody
 EXTERNAL = "external"
 
 
@@ -280,16 +281,22 @@ def is_held(run: Run) -> bool:
 
 
 @contextmanager
-def scoring(run: Run, place: Path) -> Iterator[None]:
-    """Keep a folder of a run's results to this process while they are written; others wait for the end.
+def scoring(run: Run) -> Iterator[None]:
+    """Keep a run's results to this process while it writes scores and figures; others wait for its end.
 
     Raises:
         RunError: another process does not come to an end with it.
     """
-    place.mkdir(parents=True, exist_ok=True)
     try:
-        with holding_file(place / SCORING_LOCK, patience=SCORING_PATIENCE):
-            remove_partials(place)
+        with holding_file(run.path / SCORING_LOCK, patience=SCORING_PATIENCE):
+            remove_partials(run.path, older_than=ABANDONED_AFTER)
+            remove_unfinished(run)
             yield
     except HeldError as error:
         raise RunError(f"scores of {run.path} are being written by {error}; wait for its end") from None
+
+
+def remove_unfinished(run: Run) -> None:
+    """Remove from a complete run what only an unfinished one needs."""
+    for path in (run.path / INPUTS, *run.path.glob("checkpoint*.npz")):
+        path.unlink(missing_ok=True)
