@@ -64,6 +64,9 @@ def cv(
     from pneumocli.core.scores import OUT_OF_FOLD
 
     stopped = choose_stopped(runs, resume, "cv", name, {**settings, "folds": folds})
+    if stopped is not None and stopped.is_complete:
+        show_training(stopped, OUT_OF_FOLD, output_format, quiet, data)
+        return
     folds = FOLDS if folds is None else folds
     with open_work(
         data, size, weights, recipe, settings, cache, cache_limit, quiet, folds, groups, stopped

@@ -44,6 +44,9 @@ def train(
     from pneumocli.commands.work import choose_stopped, open_work, show_training
 
     stopped = choose_stopped(runs, resume, "train", name, settings)
+    if stopped is not None and stopped.is_complete:
+        show_training(stopped, "val", output_format, quiet, data)
+        return
     with open_work(data, size, weights, recipe, settings, cache, cache_limit, quiet, stopped=stopped) as work:
         from pneumocli.core.experiments import train_single
 
