@@ -1,5 +1,6 @@
 """The command line: the commands, and the one place where errors become a line and an exit code."""
 
+import os
 import sys
 import warnings
 from typing import Any
@@ -78,4 +79,12 @@ for command in (fetch, train, cv, evaluate, ensemble, predict, compare, doctor):
 
 def main() -> None:
     """Run the command line."""
-    sys.exit(app())
+    try:
+        sys.exit(app())
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            # All is tidied up; tensorflow would take a second or more to let go of its threads.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise

@@ -51,6 +51,12 @@ def start(stage: str, *arguments: str) -> "subprocess.Popen[str]":
     )
 
 
+def read_processor_seconds(pid: int) -> float:
+    """Return how long a process has computed, in all its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 STAGES = {
     "views": ("view 2", ["cv", "--folds", "2", "--views", "2", "--crop-area", "0.5"]),
     "head": ("head", ["cv", "--folds", "2", "--head-epochs", "999", "--head-patience", "999"]),
@@ -64,6 +70,7 @@ STAGES = {
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads processor time from /proc")
 @pytest.mark.parametrize("case", STAGES)
 def test_ctrl_c_ends_at_once_with_one_line_that_says_how_to_go_on(case: str, tmp_path: Path) -> None:
     stage, words = STAGES[case]
@@ -73,14 +80,17 @@ def test_ctrl_c_ends_at_once_with_one_line_that_says_how_to_go_on(case: str, tmp
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line == "now\n", process.communicate()[1]
-    stopped = time.monotonic()
+    stopped, computed = time.monotonic(), -read_processor_seconds(process.pid)
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does
-    _, err = process.communicate(timeout=120)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     seconds = time.monotonic() - stopped
-    print(f"{case}: ended {seconds:.2f} s after Ctrl-C")
+    computed += read_processor_seconds(process.pid)
+    _, err = process.communicate(timeout=120)
+    print(f"{case}: ended {seconds:.2f} s after Ctrl-C, of which {computed:.2f} s on the processor")
     assert process.returncode == 130, err
-    # 2 s are promised on a machine that is not busy with other work.
-    assert seconds < 20
+    # Of the time on the clock, a machine that is busy with other work takes what it likes.
+    assert computed < 2
+    assert seconds < 60
     lines = [line for line in err.splitlines() if line.startswith("stopped")]
     assert err.splitlines()[-1:] == lines, err
     assert "Traceback" not in err
