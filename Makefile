@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: demo test all-tests check lint types wheel real clean
+.PHONY: demo test all-tests soak check lint types wheel real clean
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,10 @@ check: lint types all-tests wheel real
 
 all-tests: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# What takes many minutes: training killed at 25 moments, and the like.
+soak: $(VENV)/installed
+	$(BIN)/python -m pytest -m soak -s
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -29,7 +29,7 @@ from pneumocli.core.metrics import average_scores
 from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.progress import Listener, ignore
 from pneumocli.core.records import stamp_time
-from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete
+from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, scoring
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
 
 
@@ -108,8 +108,6 @@ def evaluate_run(
     if run.synthetic and not dataset.synthetic:
         scored += ", by a model trained on synthetic images"
     scores = {name: Scores(np.arange(len(labels)), labels, row) for name, row in y_score.items()}
-    for folder, part in zip(folders, scores.values(), strict=True):
-        write_scores(place / folder.relative_to(run.path), split, part, scored)
     figures = compute_figures(
         run,
         split,
@@ -121,13 +119,18 @@ def evaluate_run(
         intervals=True,
         prevalence=prevalence,
     )
-    write_figures(place, figures)
     main = list(y_score)[-1]
-    if is_official_split(dataset, split) and not run.synthetic:
-        write_result(place, run.name, dataset.pixels, split, labels, y_score[main])
-    else:  # what an earlier evaluation left would speak of other images than the figures
-        for path in list_results(place, split):
-            path.unlink()
+    with scoring(run):
+        if place != run.path:  # again: another process may have written since
+            _check_name(place, split, digest)
+        for folder, part in zip(folders, scores.values(), strict=True):
+            write_scores(place / folder.relative_to(run.path), split, part, scored)
+        write_figures(place, figures)
+        if is_official_split(dataset, split) and not run.synthetic:
+            write_result(place, run.name, dataset.pixels, split, labels, y_score[main])
+        else:  # what an earlier evaluation left would speak of other images than the figures
+            for path in list_results(place, split):
+                path.unlink()
     return Evaluation(figures, decision, labels, y_score, main)
 
 
@@ -160,7 +163,8 @@ def load_run_model(run: Run) -> keras.Model:
 def build_ensemble(run: Run) -> tuple[keras.Model, Path]:
     """Build a cross-validation's ensemble and write it as one model file into the run folder."""
     model = load_run_model(run)
-    save_model(model, run.path / ENSEMBLE, _describe_ensemble(run), read_typical(run.path))
+    with scoring(run):
+        save_model(model, run.path / ENSEMBLE, _describe_ensemble(run), read_typical(run.path))
     return model, run.path / ENSEMBLE
 
 
