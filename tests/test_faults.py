@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from faults import failing
 from numpy.typing import NDArray
-from pneumocli.report.plots import plot_reliability, plot_roc
 from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
 
 from pneumocli.core import evaluation, experiments
@@ -28,7 +27,10 @@ from pneumocli.core.experiments import cross_validate
 from pneumocli.core.figures import compute_figures
 from pneumocli.core.model import BackboneBuilder
 from pneumocli.core.runs import Run, open_run
+from pneumocli.core.scores import Scores
 from pneumocli.core.training import Trained, train_classifier
+from pneumocli.report.curves import plot_roc
+from pneumocli.report.probabilities import plot_reliability
 
 pytest_plugins = ["trained"]
 
@@ -184,6 +186,7 @@ def test_a_picture_survives_each_write_that_fails(tmp_path: Path) -> None:
     folder = tmp_path / "failing"
     folder.mkdir()
     y_true, y_score = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.6, 0.4], np.float32)
+    scores = Scores(np.arange(4), y_true, y_score)
     pictures = [folder / "roc.png", folder / "reliability.png"]
 
     def prepare() -> None:
@@ -191,8 +194,8 @@ def test_a_picture_survives_each_write_that_fails(tmp_path: Path) -> None:
             path.unlink(missing_ok=True)
 
     def work() -> None:
-        plot_roc(pictures[0], y_true, {"a": y_score}, title="a")
-        plot_reliability(pictures[1], y_true, y_score, 1.0, title="a")
+        plot_roc(pictures[0], {"a": scores}, title="a", images="images")
+        plot_reliability(pictures[1], scores, 1.0, title="a", images="images")
 
     def check() -> None:
         assert sorted(folder.iterdir()) == sorted(pictures)
@@ -232,11 +235,12 @@ def test_files_that_break_off_while_they_are_written(
     scored = evaluate_run(
         open_run(Path(shutil.copytree(run.path, tmp_path / "other"))), small_dataset, "test"
     )
+    scores = Scores(np.arange(len(scored.y_true)), scored.y_true, scored.y_score[scored.main])
     writers: dict[str, Callable[[], Any]] = {
         "checkpoint": lambda: checkpoint.write(standing),
         "ensemble": lambda: build_ensemble(run),
         "scores": lambda: evaluate_run(run, small_dataset, "test", model=model),
-        "picture": lambda: plot_roc(run.path / "roc.png", scored.y_true, scored.y_score, title="a"),
+        "picture": lambda: plot_roc(run.path / "roc.png", {"a": scores}, title="a", images="images"),
     }
     failed = []
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
