@@ -24,9 +24,9 @@ check: lint types all-tests wheel real
 all-tests: $(VENV)/installed
 	$(BIN)/python -m pytest
 
-# Mutated files by the thousand for everything that reads one.
+# What takes many minutes: mutated files by the thousand, training killed at 25 moments, and the like.
 soak: $(VENV)/installed
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak -s
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -22,9 +22,9 @@ from pneumocli.core.config import choose_config
 from pneumocli.core.data import join_digests
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME, name_fold
-from pneumocli.core.files import write_json
+from pneumocli.core.files import filling, write_json
 from pneumocli.core.records import RunRecord
-from pneumocli.core.runs import CONFIG, Run, filling, open_run
+from pneumocli.core.runs import CONFIG, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, pool_scores, read_scores
 
 ABOUT, SCORES = "about.json", "scores.npz"

@@ -1,6 +1,7 @@
 """The command line: the commands, and the one place where errors become a line and an exit code."""
 
 import io
+import os
 import sys
 import warnings
 from typing import Any
@@ -42,8 +43,9 @@ class _Commands(TyperGroup):
         except PneumoError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(WRONG_USAGE if isinstance(error, SettingError) else 1) from None
-        except KeyboardInterrupt:
-            typer.echo("stopped; what is finished is kept, and the same command goes on from there", err=True)
+        except KeyboardInterrupt as stop:
+            line = str(stop) or "stopped; what is finished is kept, and the same command goes on from there"
+            typer.echo(show_plain(line), err=True)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise  # who reads the output wants no more of it
@@ -90,4 +92,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal's encoding cannot write is no reason to stop.
             stream.reconfigure(errors="backslashreplace")
-    sys.exit(app())
+    try:
+        sys.exit(app())
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            # All is tidied up; tensorflow would take a second or more to let go of its threads.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(INTERRUPTED)
+        raise

@@ -4,8 +4,11 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -504,3 +507,73 @@ def test_cache_that_may_only_be_read_is_read(cache: Cache, monkeypatch: pytest.M
     fill(cache)
     monkeypatch.setattr(os, "utime", refuse_time)
     np.testing.assert_array_equal(open_whole(cache), draw_array())
+
+
+FILL = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from pneumocli.core.bank import Cache, claiming, fill_bank, open_bank
+
+cache, slow = Cache(Path(sys.argv[1]), limit=int(sys.argv[2])), sys.argv[4] == "slow"
+key = {"a": int(sys.argv[3])}
+
+def batches():
+    print("filling", flush=True)
+    for part in range(4):
+        time.sleep(0.2 if slow else 0)
+        yield np.full((5, 1000), part, np.float32)
+    if slow:
+        sys.stdin.readline()
+
+with claiming(cache, key, lambda holder: print(f"waits for {holder}", flush=True)):
+    bank = open_bank(cache, key)
+    if bank is None:
+        bank = fill_bank(cache, key, (20, 1000), np.float32, batches())
+print(float(bank.sum()), flush=True)
+"""
+
+
+def start_filling(cache: Cache, number: int, speed: str) -> "subprocess.Popen[str]":
+    pipe = subprocess.PIPE
+    words = [sys.executable, "-c", FILL, str(cache.directory), str(cache.limit), str(number), speed]
+    return subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def read_line(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_two_processes_that_need_one_bank_fill_it_once(cache: Cache) -> None:
+    first = start_filling(cache, 1, "slow")
+    assert read_line(first) == "filling"
+    second = start_filling(cache, 1, "quick")
+    assert read_line(second).startswith(f"waits for process {first.pid} ")
+    assert first.communicate("\n")[0].split() == [str(5000.0 * 6)]
+    assert second.communicate()[0].split() == [str(5000.0 * 6)]
+    assert sorted(path.suffix for path in cache.directory.iterdir()) == [".json", ".npy"]
+
+
+def test_two_processes_do_not_count_on_the_same_room(cache: Cache) -> None:
+    """Room for one and a half: while one is being filled, the other drives out what is whole, and no more."""
+    whole = start_filling(replace(cache, limit=240_000), 1, "quick")
+    whole.communicate()
+    first = start_filling(replace(cache, limit=240_000), 2, "slow")
+    assert read_line(first) == "filling"
+    assert len(list_banks(cache)) == 1
+    second = start_filling(replace(cache, limit=240_000), 3, "quick")
+    second.communicate()
+    assert [entry.key["a"] for entry in list_banks(cache)] == [3]
+    first.communicate("\n")
+    assert sorted(entry.key["a"] for entry in list_banks(cache)) == [2, 3]
+
+
+def test_partial_file_of_a_killed_process_gives_its_room_back_at_once(cache: Cache) -> None:
+    killed = start_filling(cache, 1, "slow")
+    assert read_line(killed) == "filling"
+    killed.kill()
+    killed.communicate()
+    assert len(list(cache.directory.glob(".*.partial"))) == 1
+    start_filling(cache, 2, "quick").communicate()
+    assert sorted(path.suffix for path in cache.directory.iterdir()) == [".json", ".npy"]

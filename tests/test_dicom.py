@@ -15,16 +15,17 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_windowing
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 from scans import MARK, mark_text, write_dicom
 
 from pneumocli.core import dicom, images, opening
 from pneumocli.core.dicom import is_dicom, read_dicom
 from pneumocli.core.errors import ImageError, NoImageError
 from pneumocli.core.images import read_image
-from pneumocli.core.limits import MAX_PIXELS
+from pneumocli.core.limits import MAX_GB, MAX_PIXELS
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)  # 12 bits
 
@@ -309,6 +310,22 @@ def test_too_large_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         read_dicom(io.BytesIO(content))
     monkeypatch.setenv(MAX_PIXELS, "4096")
     read_dicom(io.BytesIO(content))
+
+
+def test_deflated_files_are_read_and_bombs_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, packed = write_dicom(tmp_path / "plain", RAMP), tmp_path / "packed"
+    for extra in (b"", bytes(50_000_000)):
+        tags = dcmread(plain)
+        tags.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        if extra:
+            tags.add_new(0x7FE00008, "OB", extra)
+        tags.save_as(packed)
+        monkeypatch.setenv(MAX_GB, "0.05")
+        if extra:
+            assert packed.stat().st_size < 200_000
+            assert MAX_GB in refuse(packed)
+        else:
+            np.testing.assert_array_equal(read_image(packed, 28).pixels, read_image(plain, 28).pixels)
 
 
 def test_strips_are_the_whole_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

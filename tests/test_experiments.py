@@ -31,7 +31,7 @@ from pneumocli.core.material import Material, SplitFeatures
 from pneumocli.core.metrics import FIGURES, compute_metrics
 from pneumocli.core.model import BackboneBuilder
 from pneumocli.core.progress import Progress
-from pneumocli.core.runs import CONFIG, DECISION, HISTORY, MODEL, Run, open_run
+from pneumocli.core.runs import CONFIG, DECISION, HISTORY, INPUTS, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, read_scores
 from pneumocli.core.training import Trained
 
@@ -264,7 +264,7 @@ def test_stopped_cross_validation_goes_on_to_the_same_scores(
     stopped = open_run(folder)
     assert not stopped.is_complete
     assert stopped.finished_folds() == [1]
-    assert {path.name for path in folder.iterdir()} == {CONFIG, "fold_1"}
+    assert {path.name for path in folder.iterdir()} == {CONFIG, INPUTS, "fold_1"}
     before = stamp_files(stopped.fold_path(1))
 
     lines: list[str] = []

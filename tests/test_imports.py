@@ -16,6 +16,7 @@ KERAS = {
     "losses",
     "features",
     "material",
+    "phase",
     "training",
     "inference",
     "artefact",
@@ -25,7 +26,7 @@ KERAS = {
     "backend",
 }
 # Each may import what stands before it, and nothing that stands behind it.
-NETWORK_ORDER = ("losses", "model", "inference", "features", "material", "training", "experiments")
+NETWORK_ORDER = ("losses", "model", "inference", "features", "material", "phase", "training", "experiments")
 GROUND = (
     "errors",
     "config",

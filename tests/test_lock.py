@@ -13,7 +13,10 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = (ROOT / "requirements-dev.lock").read_text()
 OWN = [Requirement(line) for line in PROJECT["dependencies"]]
-NEEDED = [*OWN, *map(Requirement, PROJECT["optional-dependencies"]["dev"])]
+EXTRAS = PROJECT["optional-dependencies"]
+# `dev` asks for the extra `dicom` by the project's own name.
+LISTED = [Requirement(line) for name in ("dev", "dicom") for line in EXTRAS[name]]
+NEEDED = [*OWN, *(needed for needed in LISTED if needed.name != PROJECT["name"])]
 
 
 def list_locked() -> list[tuple[str, Version]]:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from markup import Page
 from PIL import Image
-from pneumocli.report.plots import plot_roc
 from written import HOSTILE, draw_picture, write_run, write_scored
 
 from pneumocli import DISCLAIMER
@@ -21,8 +20,9 @@ from pneumocli.core.config import TrainConfig
 from pneumocli.core.decision import read_decision
 from pneumocli.core.figures import read_figures
 from pneumocli.core.runs import Run
-from pneumocli.core.scores import OUT_OF_FOLD
+from pneumocli.core.scores import OUT_OF_FOLD, Scores
 from pneumocli.core.summary import summarize_run
+from pneumocli.report.curves import plot_roc
 from pneumocli.report.page import render_page, shrink_png, write_page
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
@@ -221,7 +221,8 @@ def test_pictures_are_inside_with_their_size(scored_run: Run) -> None:
 
 def test_plots_are_shrunk_and_look_the_same(tmp_path: Path) -> None:
     y_true, y_score = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.6, 0.5], np.float32)
-    plot_roc(tmp_path / "roc.png", y_true, {"one": y_score}, title="plot")
+    scores = Scores(np.arange(4), y_true, y_score)
+    plot_roc(tmp_path / "roc.png", {"one": scores}, title="plot", images="4 images")
     content = (tmp_path / "roc.png").read_bytes()
     small = shrink_png(content)
     assert len(small) < 0.6 * len(content)
@@ -240,9 +241,11 @@ def test_a_damaged_picture_stays_as_it_is(content: bytes, tmp_path: Path, scored
 
 def test_a_report_with_all_pictures_is_small(scored_run: Run) -> None:
     y_true = np.arange(60) % 2
+    scores = Scores(np.arange(60), y_true, (y_true * 0.5 + 0.2).astype(np.float32))
     for split in ("test", "out_of_fold"):
         for name in KNOWN_PICTURES:
-            plot_roc(scored_run.path / f"{name}_{split}.png", y_true, {"a": (y_true * 0.5 + 0.2)}, title=name)
+            place = scored_run.path / f"{name}_{split}.png"
+            plot_roc(place, {"a": scores}, title=name, images="images")
     assert len(read_page(scored_run).find("img")) == 13
     assert len(render_page(summarize_run(scored_run)).encode()) < 3e6
 

@@ -12,6 +12,7 @@ from pneumocli.core import runs
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset, Split
 from pneumocli.core.errors import RunError
+from pneumocli.core.files import filling
 from pneumocli.core.records import (
     DataRecord,
     FileRecord,
@@ -27,7 +28,6 @@ from pneumocli.core.runs import (
     Run,
     check_complete,
     create_run,
-    filling,
     find_run,
     find_unfinished,
     list_runs,

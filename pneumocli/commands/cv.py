@@ -17,6 +17,7 @@ from pneumocli.commands.options import (
     Quiet,
     Recipe,
     Repeat,
+    Resume,
     Runs,
     Size,
     Weights,
@@ -48,6 +49,7 @@ def cv(
     repeat: Repeat = None,
     runs: Runs = Path("runs"),
     name: Name = None,
+    resume: Resume = None,
     cache: KeepCache = True,
     cache_limit: CacheLimit = 20.0,
     dry_run: DryRun = False,
@@ -59,12 +61,23 @@ def cv(
     """Cross-validate on the training split; the folds' models are an ensemble.
 
     Each fold's model is scored on the images it was not trained on. Images that are nearly the same, or
-    that --groups keeps together, are in one fold. A stopped run goes on with the same command: finished
-    folds are not done again.
+    that --groups keeps together, are in one fold. A stopped run goes on with the same command, or with
+    --resume RUN: finished folds are not done again, and the one under way goes on from its last epoch.
     """
-    from pneumocli.commands.work import Asked, draw_training, open_work, show_forecast, show_training
+    from pneumocli.commands.work import (
+        Asked,
+        choose_stopped,
+        draw_training,
+        open_work,
+        show_forecast,
+        show_training,
+    )
     from pneumocli.core.scores import OUT_OF_FOLD
 
+    stopped = choose_stopped(runs, resume, "cv", name, {**settings, "folds": folds})
+    if stopped is not None and stopped.is_complete:
+        show_training(stopped, OUT_OF_FOLD, output_format, quiet, data)
+        return
     asked = Asked(
         "cv",
         data,
@@ -80,6 +93,7 @@ def cv(
         folds,
         jobs,
         groups,
+        stopped,
     )
     with open_work(asked, quiet, dry_run) as work:
         if dry_run:
@@ -95,6 +109,7 @@ def cv(
             runs_dir=runs,
             cache=work.cache,
             name=name,
+            resume=stopped,
             jobs=jobs,
             listen=work.listen,
             notify=work.notify,

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pneumocli.commands.completing import complete_recipe
+from pneumocli.commands.completing import complete_recipe, complete_run
 from pneumocli.core.config import DEFAULT_RECIPE, RECIPES, TrainConfig
 
 
@@ -81,6 +81,15 @@ Runs = Annotated[
     typer.Option(envvar="PNEUMOCLI_RUNS", help="Where the run folders are."),
 ]
 Name = Annotated[str | None, typer.Option(help="The run's name.", show_default="counts up")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        help="Go on with this stopped run, a folder or a name: its settings, folds and files are its own.",
+        metavar="RUN",
+        show_default=False,
+        autocompletion=complete_run,
+    ),
+]
 KeepCache = Annotated[
     bool,
     typer.Option("--cache/--no-cache", help="Keep what the frozen layers compute; the results are the same."),

@@ -14,6 +14,7 @@ from pneumocli.commands.options import (
     Quiet,
     Recipe,
     Repeat,
+    Resume,
     Runs,
     Size,
     Weights,
@@ -30,6 +31,7 @@ def train(
     repeat: Repeat = None,
     runs: Runs = Path("runs"),
     name: Name = None,
+    resume: Resume = None,
     cache: KeepCache = True,
     cache_limit: CacheLimit = 20.0,
     dry_run: DryRun = False,
@@ -38,10 +40,37 @@ def train(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Train one model on the whole training split; the validation split says when to stop."""
-    from pneumocli.commands.work import Asked, draw_training, open_work, show_forecast, show_training
+    """Train one model on the whole training split; the validation split says when to stop.
 
-    asked = Asked("train", data, size, weights, recipe, settings, repeat, runs, name, cache, cache_limit)
+    A stopped run goes on from its last epoch with the same command, or with --resume RUN.
+    """
+    from pneumocli.commands.work import (
+        Asked,
+        choose_stopped,
+        draw_training,
+        open_work,
+        show_forecast,
+        show_training,
+    )
+
+    stopped = choose_stopped(runs, resume, "train", name, settings)
+    if stopped is not None and stopped.is_complete:
+        show_training(stopped, "val", output_format, quiet, data)
+        return
+    asked = Asked(
+        "train",
+        data,
+        size,
+        weights,
+        recipe,
+        settings,
+        repeat,
+        runs,
+        name,
+        cache,
+        cache_limit,
+        stopped=stopped,
+    )
     with open_work(asked, quiet, dry_run) as work:
         if dry_run:
             show_forecast(work.forecast, output_format)
@@ -55,6 +84,7 @@ def train(
             runs_dir=runs,
             cache=work.cache,
             name=name,
+            resume=stopped,
             listen=work.listen,
             notify=work.notify,
         )

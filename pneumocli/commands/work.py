@@ -12,6 +12,7 @@ from pneumocli.commands.show import show_figures
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import DEFAULT_RECIPE, TrainConfig, choose_config
 from pneumocli.core.data import Dataset, Split, draw_subset
+from pneumocli.core.errors import SettingError
 from pneumocli.core.fetch import NO_WEIGHTS, SYNTHETIC, check_here
 from pneumocli.core.figures import read_figures
 from pneumocli.core.forecast import Forecast, foresee
@@ -36,6 +37,7 @@ from pneumocli.core.repeat import (
     repeat_settings,
     tell_differences,
 )
+from pneumocli.core.resume import open_stopped, read_inputs
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.report.live import show_progress, show_work
@@ -63,6 +65,7 @@ class Asked:
     folds: int | None = None
     jobs: int | None = 1
     groups: Path | None = None
+    stopped: Run | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,37 @@ class Work:
     notify: Notice
 
 
+def choose_stopped(
+    runs_dir: Path, resume: Path | None, kind: Kind, name: str | None, asked: dict[str, Any]
+) -> Run | None:
+    """Return the run that --resume names, if it was given.
+
+    Args:
+        asked: settings and folds as they were given; None is what was not.
+
+    Raises:
+        RunError: there is no such run of this kind, or a process is training it.
+        SettingError: another value was given of what the run has of its own.
+    """
+    if resume is None:
+        return None
+    run = open_stopped(runs_dir, resume, kind)
+    own = {**run.record.settings.model_dump(), "folds": run.record.folds, "name": run.name}
+    for option, value in {**asked, "name": name}.items():
+        if value is not None and value != own[option]:
+            raise SettingError(
+                f"{run.path} has {option} {own[option]}, and --resume goes on with a run as it was begun; "
+                f"leave --{option.replace('_', '-')} out, or --resume"
+            )
+    return run
+
+
 @contextmanager
 def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
     """Check the settings, find data and weights, load Keras, and show progress until the end of the block.
+
+    A stopped run that is to go on has settings and folds of its own; its files are those it was begun with,
+    unless others are named.
 
     What is measured of the work is kept for the next forecast, whether the block ends well or not.
     """
@@ -89,6 +120,8 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
     def notify(line: str) -> None:
         say(line, quiet)
 
+    if asked.stopped is not None and asked.repeat is not None:
+        raise SettingError("--resume goes on with a run, --config repeats one; give one of them")
     record = None if asked.repeat is None else read_record(asked.repeat, asked.kind)
     config, folds = _choose_settings(asked, record)
     with show_progress(quiet) as listen:
@@ -132,6 +165,8 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
 
 def _choose_settings(asked: Asked, record: RunRecord | None) -> tuple[TrainConfig, int | None]:
     """Return the settings, and the number of folds, None for a single model."""
+    if asked.stopped is not None:
+        return asked.stopped.record.settings, asked.stopped.record.folds
     if record is None:
         config, folds = choose_config(asked.recipe or DEFAULT_RECIPE, **asked.settings), DEFAULT_FOLDS
     else:
@@ -153,7 +188,13 @@ def _gather(
     notify: Notice,
 ) -> tuple[DataInput, WeightsInput]:
     """Find data and weights; of a run that is repeated, those that it had, unless others are named."""
-    named, weights_named, size = asked.data, asked.weights, asked.size
+    named, weights_named, size, groups = asked.data, asked.weights, asked.size, asked.groups
+    if asked.stopped is not None:
+        begun_with, begun = read_inputs(asked.stopped), asked.stopped.record
+        named = named or (SYNTHETIC if begun.data.synthetic else begun_with.data)
+        weights_named = weights_named or (NO_WEIGHTS if begun.weights.sha256 is None else begun_with.weights)
+        groups = groups or (Path(begun_with.groups) if begun_with.groups else None)
+        size = begun.data.pixels
     if record is not None:
         if named is None and record.data.synthetic:
             named = SYNTHETIC
@@ -169,8 +210,8 @@ def _gather(
     # Own images without splits are divided by the seed: with another they are other data.
     if record is not None and asked.data is None and config.seed == record.settings.seed:
         check_same_data(record, data)
-    if asked.groups is not None:
-        data = add_groups(data, asked.groups)
+    if groups is not None:
+        data = add_groups(data, groups)
     elif record is not None:
         check_same_groups(record)
     weights = gather_weights(weights_named, listen=listen, notify=notify)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pneumocli.core.limits import fault_bytes
 
-MOST_ENTRIES = 1000
+MOST_ENTRIES = 10_000  # a checkpoint of the whole network has some 1,100
 # The others need a working memory that the file itself can set.
 METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 LARGEST_HEADER = 10_000  # bytes, numpy's own limit

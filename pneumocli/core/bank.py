@@ -10,8 +10,8 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from pneumocli.core.errors import PneumoError
-from pneumocli.core.files import write_json
+from pneumocli.core.files import flush_folder, write_json
+from pneumocli.core.locking import HeldError, holding_file, is_held_file
 from pneumocli.core.reading import read_json
 
 CHUNK = 1 << 24  # bytes a step of the checksum
+ROOM_PATIENCE = 120.0  # seconds; to reserve room takes a moment
 ABANDONED_AFTER = 24 * 3600.0  # seconds after which a partial file belongs to nobody
 
 
@@ -104,11 +106,12 @@ def fill_bank(
     name = name_bank(key)
     data, note = _paths(cache, name)
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    make_room(cache, size)
     partial = data.with_name(f".{name}.{os.getpid()}.partial")
     try:
-        start = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape).offset
-        _reserve(partial, cache)
+        with _dividing_room(cache):
+            make_room(cache, size)
+            start = np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape).offset
+            _reserve(partial, cache)
         checksum, done = 0, 0
         # Written, not mapped: a fault for every new page would cost more than the copy.
         with partial.open("r+b") as file:
@@ -125,6 +128,9 @@ def fill_bank(
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, data)
+        flush_folder(cache.directory)
+        # Opened before it is announced: from then on another process may remove it to make room.
+        kept = np.load(data, mmap_mode="r", allow_pickle=False)
         facts = {
             "schema_version": 1,
             "shape": list(shape),
@@ -140,7 +146,19 @@ def fill_bank(
         raise
     finally:
         partial.unlink(missing_ok=True)
-    return np.load(data, mmap_mode="r", allow_pickle=False)
+    return kept
+
+
+@contextmanager
+def claiming(cache: Cache, key: Mapping[str, Any], tell: Callable[[str], None]) -> Iterator[None]:
+    """Keep a bank to this process while it is filled; another that needs the same one waits, and looks again.
+
+    Args:
+        tell: is told who fills it, if there is a wait.
+    """
+    cache.directory.mkdir(parents=True, exist_ok=True)
+    with holding_file(_lock(cache, name_bank(key)), patience=-1, tell=tell):
+        yield
 
 
 def check_limit(cache: Cache, size: int) -> None:
@@ -159,6 +177,8 @@ def check_limit(cache: Cache, size: int) -> None:
 def make_room(cache: Cache, size: int) -> None:
     """Remove the banks used longest ago until `size` more bytes fit the cache's limit.
 
+    Banks that other processes are filling count as if they were there.
+
     Raises:
         PneumoError: they never do, or the disk has no room for them.
     """
@@ -166,7 +186,7 @@ def make_room(cache: Cache, size: int) -> None:
     cache.directory.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(cache)
     entries = sorted(list_banks(cache), key=lambda entry: entry.used)
-    kept = sum(entry.bytes for entry in entries)
+    kept = sum(entry.bytes for entry in entries) + sum(_measure(path) for path in _list_partials(cache))
     for entry in entries:
         if kept + size <= cache.limit:
             break
@@ -214,10 +234,42 @@ def _remove(cache: Cache, name: str) -> None:
     data.unlink(missing_ok=True)
 
 
+def _lock(cache: Cache, name: str) -> Path:
+    return cache.directory / f".{name}.lock"
+
+
+def _list_partials(cache: Cache) -> list[Path]:
+    return list(cache.directory.glob(".*.partial"))
+
+
+def _measure(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+@contextmanager
+def _dividing_room(cache: Cache) -> Iterator[None]:
+    """Let no other process count on the same room."""
+    cache.directory.mkdir(parents=True, exist_ok=True)
+    try:
+        with holding_file(cache.directory / ".room.lock", patience=ROOM_PATIENCE):
+            yield
+    except HeldError as error:
+        raise PneumoError(f"{cache.directory} is held by {error}; wait for its end") from None
+
+
 def _remove_abandoned(cache: Cache) -> None:
     """Remove what a killed process has left: partial files, and data without a note."""
+    for path in _list_partials(cache):
+        # A process that ends otherwise takes its lock with it; the system has let go of this one.
+        lock = _lock(cache, path.name.split(".")[1])
+        if lock.exists() and not is_held_file(lock):
+            path.unlink(missing_ok=True)
+            lock.unlink(missing_ok=True)
     unnoted = (path for path in cache.directory.glob("*.npy") if not path.with_suffix(".json").exists())
-    for path in (*cache.directory.glob(".*.partial"), *unnoted):
+    for path in (*_list_partials(cache), *unnoted):
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > ABANDONED_AFTER:
                 path.unlink()

@@ -12,13 +12,14 @@ patients are neither loaded nor repeated, nor is what pydicom says of a file, wh
 
 import logging
 import warnings
+import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.errors import ImageError, NoImageError, PneumoError
-from pneumocli.core.limits import fault_pixels
+from pneumocli.core.limits import fault_bytes, fault_pixels
 from pneumocli.core.opening import STRIP, wait_turn
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ INVERTED = "MONOCHROME1"
 GREYS = (INVERTED, "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 LUT_BITS = 16
+CHUNK = 1 << 20  # bytes that are inflated at once
 
 
 def is_dicom(head: bytes) -> bool:
@@ -94,10 +96,28 @@ def _read_tags(file: BinaryIO) -> "Dataset":
     from pydicom import dcmread
 
     _silence()
+    _check_deflated(file)
     dataset = dcmread(file, specific_tags=list(TAGS))
     if "PixelData" not in dataset:
         raise NoImageError("is a DICOM file without an image")
     return dataset
+
+
+def _check_deflated(file: BinaryIO) -> None:
+    """Raise ImageError for a deflated file that unpacks to too much: pydicom unpacks it whole."""
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    read_preamble(file, force=False)
+    if _read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        unpacking, size, packed = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read(CHUNK)
+        while packed:
+            size += len(unpacking.decompress(packed, CHUNK))
+            fault = fault_bytes(size)
+            if fault:
+                raise ImageError(fault)
+            packed = unpacking.unconsumed_tail or file.read(CHUNK)
+    file.seek(0)
 
 
 def _show(dataset: "Dataset") -> NDArray[np.uint8]:

@@ -30,7 +30,7 @@ from pneumocli.core.metrics import average_scores
 from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.records import stamp_time
-from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete
+from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, scoring
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
 
 
@@ -113,8 +113,6 @@ def evaluate_run(
     if run.synthetic and not dataset.synthetic:
         scored += ", by a model trained on synthetic images"
     scores = {name: Scores(np.arange(len(labels)), labels, row) for name, row in y_score.items()}
-    for folder, part in zip(folders, scores.values(), strict=True):
-        write_scores(place / folder.relative_to(run.path), split, part, scored)
     figures = compute_figures(
         run,
         split,
@@ -126,13 +124,18 @@ def evaluate_run(
         intervals=True,
         prevalence=prevalence,
     )
-    write_figures(place, figures)
     main = list(y_score)[-1]
-    if is_official_split(dataset, split) and not run.synthetic:
-        write_result(place, run.name, dataset.pixels, split, labels, y_score[main])
-    else:  # what an earlier evaluation left would speak of other images than the figures
-        for path in list_results(place, split):
-            path.unlink()
+    with scoring(run):
+        if place != run.path:  # again: another process may have written since
+            _check_name(place, split, digest)
+        for folder, part in zip(folders, scores.values(), strict=True):
+            write_scores(place / folder.relative_to(run.path), split, part, scored)
+        write_figures(place, figures)
+        if is_official_split(dataset, split) and not run.synthetic:
+            write_result(place, run.name, dataset.pixels, split, labels, y_score[main])
+        else:  # what an earlier evaluation left would speak of other images than the figures
+            for path in list_results(place, split):
+                path.unlink()
     return Evaluation(figures, decision, labels, y_score, main)
 
 
@@ -172,8 +175,9 @@ def build_ensemble(run: Run, *, force: bool = False, notify: Notice = keep_quiet
         force, notify: as for `load_run_model`.
     """
     model = load_run_model(run, force=force, notify=notify)
-    save_model(model, run.path / ENSEMBLE, _describe_ensemble(run), read_typical(run.path))
-    record_hash(run.path / ENSEMBLE)
+    with scoring(run):
+        save_model(model, run.path / ENSEMBLE, _describe_ensemble(run), read_typical(run.path))
+        record_hash(run.path / ENSEMBLE)
     return model, run.path / ENSEMBLE
 
 

@@ -1,7 +1,6 @@
 """Runs that train: one model on the whole training split, or one a fold."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,33 +17,32 @@ from pneumocli.core.atypical import (
 )
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache
+from pneumocli.core.checkpoint import Checkpoint
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import CLASS_NAMES, Dataset, Split, draw_subset, make_folds
 from pneumocli.core.decision import Decision, fix_decision, write_decision
-from pneumocli.core.errors import DataError, PneumoError, RunError
+from pneumocli.core.errors import DataError, RunError
 from pneumocli.core.figures import POOLED_NAME, choose_best, compute_figures, name_fold, write_figures
-from pneumocli.core.files import write_json
+from pneumocli.core.files import filling, write_json
 from pneumocli.core.groups import find_originals, group_images
 from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.hashes import record_hash
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.material import Material, prepare_material
-from pneumocli.core.model import BackboneBuilder, build_resnet50
+from pneumocli.core.model import BackboneBuilder, Parts, build_resnet50, count_bytes
 from pneumocli.core.parallel import run_side_by_side
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.provenance import describe_run
 from pneumocli.core.records import RunRecord, stamp_time
-from pneumocli.core.runs import (
-    HISTORY,
-    MODEL,
-    Run,
-    check_name,
-    create_run,
-    discard_empty,
-    filling,
-    find_unfinished,
-    holding,
+from pneumocli.core.resume import (
+    check_place,
+    check_room,
+    find_stopped,
+    open_checkpoint,
+    training,
+    write_inputs,
 )
+from pneumocli.core.runs import HISTORY, MODEL, Run, create_run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, pool_scores, read_scores, write_scores
 from pneumocli.core.training import Trained, pool_maps, score_and_pool, score_features, train_classifier
 
@@ -57,31 +55,48 @@ def train_single(
     runs_dir: Path,
     cache: Cache | None,
     name: str | None = None,
+    resume: Run | None = None,
     backbone_builder: BackboneBuilder = build_resnet50,
     listen: Listener = ignore,
     notify: Notice = keep_quiet,
 ) -> Run:
     """Train one model on the whole training split and keep it as a run, scored on val.
 
-    Its threshold and temperature are fixed on the validation images without a copy in train.
+    A stopped run of the same settings is gone on with, from its last finished epoch. The threshold and
+    temperature are fixed on the validation images without a copy in train.
 
     Args:
         runs_dir: where the run folder is made.
         cache: where the frozen layers' outputs are kept; None computes them again when needed.
         name: the run's name; by default it counts up.
+        resume: a run to go on with, `config` being its own; one that is complete stays as it is.
 
     Raises:
         PneumoError: a subset too small, weights of another network, a name that is taken, a class
-            missing among the validation images without a copy in train.
+            missing among the validation images without a copy in train, a directory without room, a run
+            to go on with that was begun with other inputs.
     """
     dataset = _take_subset(data.dataset, config)
     _check_stopping(dataset)
     record = describe_run("train", data, dataset, weights, config)
-    stopped = _find_stopped(runs_dir, record, name, notify)
-    material = _prepare(dataset, record, weights.path, cache, backbone_builder, listen)
-    run = stopped or create_run(runs_dir, record, name)
-    with _training(run):
-        trained = train_classifier(material, listen=listen)
+    stopped = find_stopped(runs_dir, record, name, resume, notify)
+    if stopped is not None and stopped.is_complete:
+        return stopped
+    record = record if stopped is None else stopped.record
+    check_place(runs_dir)
+    material = _prepare(
+        dataset,
+        record,
+        weights.path,
+        cache,
+        backbone_builder,
+        listen,
+        lambda built: check_room(runs_dir, _count_needed(built, config, 1, 1)),
+    )
+    run = stopped or _begin_run(runs_dir, record, name, data, weights)
+    with training(run):
+        checkpoint = open_checkpoint(run, None, notify)
+        trained = train_classifier(material, checkpoint=checkpoint, listen=listen)
         all_val = np.arange(len(dataset.val))
         stage = "scores on val"
         y_score = score_features(trained.parts, material.val.maps, all_val, stage=stage, listen=listen)
@@ -107,6 +122,7 @@ class _FoldTask:
     weights: Path | None
     cache: Cache | None
     fold: int
+    checkpoint: Checkpoint
     trained_rows: NDArray[np.int64]
     held_out: NDArray[np.int64]
     backbone_builder: BackboneBuilder
@@ -121,6 +137,7 @@ def cross_validate(
     runs_dir: Path,
     cache: Cache | None,
     name: str | None = None,
+    resume: Run | None = None,
     jobs: int | None = 1,
     backbone_builder: BackboneBuilder = build_resnet50,
     listen: Listener = ignore,
@@ -128,12 +145,13 @@ def cross_validate(
 ) -> Run:
     """Train a fresh model a fold, score each on its held-out part, and keep all as a run.
 
-    A stopped run of the same settings is gone on with: its finished folds are not done again.
+    A stopped run of the same settings is gone on with: its finished folds are not done again, and the one
+    under way goes on from its last finished epoch.
     Near duplicates among the training images, and the groups that these have, stay in one fold.
 
     Args:
         folds: number of stratified folds of the training split.
-        runs_dir, cache, name: as for `train_single`.
+        runs_dir, cache, name, resume: as for `train_single`.
         jobs: folds trained side by side, each in a process of its own with its share of the cores;
             None takes as many as are fastest on this machine.
 
@@ -144,23 +162,48 @@ def cross_validate(
     groups = group_images(dataset.train)
     parts = make_folds(dataset.train.labels, folds, config.seed, groups)
     record = describe_run("cv", data, dataset, weights, config, folds, groups)
-    stopped = _find_stopped(runs_dir, record, name, notify)
+    stopped = find_stopped(runs_dir, record, name, resume, notify)
+    if stopped is not None and stopped.is_complete:
+        return stopped
+    record = record if stopped is None else stopped.record
     finished = stopped.finished_folds() if stopped else []
     if finished:
         notify(f"finished before: {', '.join(map(name_fold, finished))}")
-    material = None
-    if len(finished) < folds:
-        material = _prepare(dataset, record, weights.path, cache, backbone_builder, listen)
-    # Made only now: what cannot be trained leaves no run folder behind.
-    run = stopped or create_run(runs_dir, record, name)
-    tasks = [
-        _FoldTask(run, dataset, weights.path, cache, fold, trained_rows, held_out, backbone_builder)
-        for fold, (trained_rows, held_out) in enumerate(parts, start=1)
-        if fold not in finished
-    ]
+    check_place(runs_dir)
+    left = folds - len(finished)
     if jobs is None:
-        jobs = choose_jobs(len(tasks), config.deterministic, has_gpu())
-    with _training(run):
+        jobs = choose_jobs(left, config.deterministic, has_gpu())
+    jobs = max(1, min(jobs, left))
+    material = None
+    if left:
+        material = _prepare(
+            dataset,
+            record,
+            weights.path,
+            cache,
+            backbone_builder,
+            listen,
+            lambda built: check_room(runs_dir, _count_needed(built, config, left, jobs)),
+        )
+    # Made only now: what cannot be trained leaves no run folder behind.
+    run = stopped or _begin_run(runs_dir, record, name, data, weights)
+    with training(run):
+        tasks = [
+            _FoldTask(
+                run=run,
+                dataset=dataset,
+                weights=weights.path,
+                cache=cache,
+                fold=fold,
+                checkpoint=open_checkpoint(run, fold, notify),
+                trained_rows=trained_rows,
+                held_out=held_out,
+                backbone_builder=backbone_builder,
+            )
+            for fold, (trained_rows, held_out) in enumerate(parts, start=1)
+            # Asked again: only now no other process can be training this run.
+            if fold not in run.finished_folds()
+        ]
         if min(jobs, len(tasks)) > 1:
             run_side_by_side(_train_fold_elsewhere, tasks, jobs, config.deterministic, listen)
         elif material is not None:
@@ -170,15 +213,21 @@ def cross_validate(
     return run
 
 
-@contextmanager
-def _training(run: Run) -> Iterator[None]:
-    """Hold a run; if its training fails before anything is finished, leave no folder of it."""
-    try:
-        with holding(run):
-            yield
-    except PneumoError:
-        discard_empty(run)
-        raise
+def _begin_run(
+    runs_dir: Path, record: RunRecord, name: str | None, data: DataInput, weights: WeightsInput
+) -> Run:
+    run = create_run(runs_dir, record, name)
+    write_inputs(run, data.path, weights.path, data.groups_path)
+    return run
+
+
+def _count_needed(parts: Parts, config: TrainConfig, models: int, jobs: int) -> int:
+    """Return the most bytes that a run takes on disk while it trains."""
+    model = count_bytes(parts.trunk, parts.tail, parts.head)
+    # A checkpoint holds the weights, Adam's two means and the best epoch's weights, and is there twice
+    # while it is replaced.
+    checkpoint = 2 * (4 if config.early_stopping else 3) * count_bytes(parts.tail, parts.head)
+    return models * model + jobs * checkpoint
 
 
 def _train_fold_elsewhere(task: _FoldTask, listen: Listener) -> None:
@@ -192,7 +241,9 @@ def _train_fold_elsewhere(task: _FoldTask, listen: Listener) -> None:
 def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
     run, fold = task.run, task.fold
     title = f"{name_fold(fold)} of {run.record.folds}"
-    trained = train_classifier(material, task.trained_rows, fold=fold, title=title, listen=listen)
+    trained = train_classifier(
+        material, task.trained_rows, fold=fold, title=title, checkpoint=task.checkpoint, listen=listen
+    )
     stage = f"{title}, held out"
     y_score, pooled_maps = score_and_pool(
         trained.parts, material.maps, task.held_out, stage=stage, listen=listen
@@ -202,6 +253,7 @@ def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
         write_pooled_maps(folder, task.held_out, pooled_maps)
         scores = Scores(task.held_out, task.dataset.train.labels[task.held_out], y_score)
         _write_figures(run, folder, OUT_OF_FOLD, task.dataset.train, name_fold(fold), scores)
+    task.checkpoint.remove()
 
 
 def _check_stopping(dataset: Dataset) -> None:
@@ -224,6 +276,7 @@ def _prepare(
     cache: Cache | None,
     backbone_builder: BackboneBuilder,
     listen: Listener,
+    check: Callable[[Parts], None] | None = None,
 ) -> Material:
     return prepare_material(
         dataset,
@@ -232,18 +285,9 @@ def _prepare(
         cache=cache,
         precision=record.precision,
         backbone_builder=backbone_builder,
+        check=check,
         listen=listen,
     )
-
-
-def _find_stopped(runs_dir: Path, record: RunRecord, name: str | None, notify: Notice) -> Run | None:
-    """Return the stopped run that did the same work; check that else the name can be had."""
-    stopped = find_unfinished(runs_dir, record, name)
-    if stopped is not None:
-        notify(f"{stopped.path} was stopped before its end; it is taken up again")
-    elif name is not None:
-        check_name(runs_dir, name)
-    return stopped
 
 
 def _write_model(

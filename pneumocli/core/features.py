@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.bank import Cache, fill_bank, open_bank
+from pneumocli.core.bank import Cache, claiming, fill_bank, open_bank
 from pneumocli.core.config import Precision
 from pneumocli.core.inference import Rows, ready, run_batches
 from pneumocli.core.progress import Listener, Progress, ignore
@@ -48,11 +48,17 @@ def compute_features(
     key = {**key, "precision": precision.value}
     bank = open_bank(cache, key)
     if bank is None:
-        shape = (len(inputs), *model.output_shape[1:])
-        batches = _compute_all(model, inputs, precision, stage, listen)
-        bank = fill_bank(cache, key, shape, STORED_AS[precision], batches)
-    else:
-        listen(Progress(f"{stage}, kept", len(inputs), len(inputs)))
+
+        def wait(holder: str) -> None:
+            listen(Progress(f"{stage}, awaited from {holder}", 0, len(inputs)))
+
+        with claiming(cache, key, wait):
+            bank = open_bank(cache, key)
+            if bank is None:
+                shape = (len(inputs), *model.output_shape[1:])
+                batches = _compute_all(model, inputs, precision, stage, listen)
+                return _Banked(fill_bank(cache, key, shape, STORED_AS[precision], batches))
+    listen(Progress(f"{stage}, kept", len(inputs), len(inputs)))
     return _Banked(bank)
 
 

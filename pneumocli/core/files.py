@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,55 @@ def replacing(path: Path) -> Iterator[Path]:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)
+        flush_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def filling(path: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes `path` at the end of the block, and is removed if it fails.
+
+    What a killed process has left of the same folder is removed: no two may fill it at once.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    for abandoned in path.parent.glob(f".{path.name}.*.partial"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        flush_folder(partial)
+        os.replace(partial, path)
+        flush_folder(path.parent)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def flush_folder(path: Path) -> None:
+    """Have a folder's entries, as they are now, outlast a loss of power."""
+    # Only POSIX lets a folder be opened, and some network file systems refuse to flush one.
+    with suppress(OSError):
+        folder = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def remove_partials(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what processes that were killed have left half written, in a folder and those in it.
+
+    Args:
+        older_than: seconds; more than any writing takes, where other processes may be writing.
+    """
+    for partial in list(folder.rglob(".*.partial*")):
+        with suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime < older_than:
+                continue
+            if partial.is_dir():
+                shutil.rmtree(partial)
+            else:
+                partial.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -44,6 +44,7 @@ class DataInput:
     path: Path | None
     identity: str
     groups_file: FileRecord | None = None
+    groups_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,7 @@ def add_groups(data: DataInput, path: Path) -> DataInput:
         data,
         dataset=replace(data.dataset, splits=splits),
         groups_file=FileRecord(name=path.name, sha256=hash_file(path)),
+        groups_path=path,
     )
 
 

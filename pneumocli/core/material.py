@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -92,6 +93,7 @@ def prepare_material(
     cache: Cache | None,
     precision: Precision = Precision.FLOAT32,
     backbone_builder: BackboneBuilder = build_resnet50,
+    check: Callable[[Parts], None] | None = None,
     listen: Listener = ignore,
 ) -> Material:
     """Run the frozen layers over train and val once; the test split is not touched.
@@ -101,6 +103,7 @@ def prepare_material(
 
     Args:
         cache: where the outputs are kept; None computes them anew whenever they are needed.
+        check: is given the parts before the work begins, and may refuse it.
 
     Raises:
         DataError: every validation image is a near duplicate of a training image.
@@ -113,6 +116,8 @@ def prepare_material(
             "nothing can say when to stop; give other validation images"
         )
     parts = build_parts(dataset.pixels, config, weights, backbone_builder=backbone_builder)
+    if check is not None:
+        check(parts)
     frozen = _describe_trunk(parts, dataset.pixels, config)
     if cache is not None:
         # Before the work: banks of one run that do not fit together would drive each other out.

@@ -135,6 +135,11 @@ def copy_weights(source: Parts, target: Parts) -> None:
     target.head.set_weights(source.head.get_weights())
 
 
+def count_bytes(*models: keras.Model) -> int:
+    """Return how many bytes the weights of some models take."""
+    return sum(array.nbytes for model in models for array in model.get_weights())
+
+
 def find_cut(backbone: keras.Model, tune_layers: int) -> int:
     """Return the position of the last layer before which all is frozen and after which one tensor goes on.
 
@@ -175,10 +180,17 @@ def _build_head(width: int, config: TrainConfig, fold: int) -> keras.Model:
         config.head_units, activation="relu", kernel_initializer=draw("hidden"), name="hidden"
     )(pooled)
     if config.dropout:
-        seed = derive_seed(config.seed, "dropout", fold)
-        hidden = keras.layers.Dropout(config.dropout, seed=seed, name="dropout")(hidden)
+        # Its seed is set anew every epoch: `seed_dropout`.
+        hidden = keras.layers.Dropout(config.dropout, seed=0, name="dropout")(hidden)
     logit = keras.layers.Dense(1, kernel_initializer=draw("logit"), dtype="float32", name="logit")(hidden)
     return keras.Model(pooled, logit, name="head")
+
+
+def seed_dropout(head: keras.Model, seed: int) -> None:
+    """Let the head's dropout, if it has any, draw from here on as the seed says."""
+    for layer in head.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.seed_generator.state.assign([seed, 0])
 
 
 def join_classifier(parts: Parts) -> keras.Model:

@@ -76,6 +76,22 @@ class RunRecord(BaseModel):
     preparation: int = Field(description="version of the way image files become pixels")
     versions: dict[str, str]
 
+    def find_other_inputs(self, other: "RunRecord") -> str | None:
+        """Return in words which input of another record is not this one's; None if all are the same.
+
+        Inputs are known by their content: the names of files do not matter, nor do versions.
+        """
+        if (self.data.digest, self.data.pixels) != (other.data.digest, other.data.pixels):
+            return f"the images of {self.data.name}, not those of {other.data.name}"
+        if self.weights.sha256 != other.weights.sha256:
+            return f"the weights {self.weights.name}, not {other.weights.name}"
+        if self.groups and other.groups and self.groups.digest != other.groups.digest:
+            given = [record.file.name if record.file else "none" for record in (self.groups, other.groups)]
+            return f"groups of images that other ones are now (--groups: {given[0]}, now {given[1]})"
+        if self.preparation != other.preparation:
+            return "another way of reading image files than this version of pneumocli has"
+        return None
+
     def same_work(self, other: "RunRecord") -> bool:
         """Return whether both records describe the same work, so that one can go on with the other."""
         ours, theirs = (record.model_dump(exclude={"created"}) for record in (self, other))

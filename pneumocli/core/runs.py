@@ -10,31 +10,40 @@
 Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json and pictures such as
 roc_<split>.png to the run; training adds learning_curves.png; pictures.json lists the pictures beside it. On
 PneumoniaMNIST's own images there is also MedMNIST's result file (see `medmnist`). On other data than the
-run's own, all of this lies in the same way below external/<data>/. A fold's folder is filled under another
-name and moved into place when it is whole; a run is complete when the file that is written last, its
-metrics, is there.
+run's own, all of this lies in the same way below external/<data>/.
+
+Whole or half: a fold's folder is filled under another name and moved into place when it is whole; a run is
+complete when the file that is written last, its metrics, is there. Until then there may also be
+
+    checkpoint.npz, checkpoint_fold_I.npz   where training stands (see `checkpoint`)
+    .inputs.json                            which files it was started with (see `resume`)
+    .lock                                   who is training it, held by that process
+    .*.partial*                             what a killed process had half written
 """
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from pneumocli.core.data import SEEN_NAMES, Dataset
 from pneumocli.core.errors import RunError
-from pneumocli.core.files import write_json
+from pneumocli.core.files import remove_partials, write_json
+from pneumocli.core.locking import HeldError, holding_file, is_held_file
 from pneumocli.core.reading import read_json
 from pneumocli.core.records import Kind, RunRecord
 from pneumocli.core.scores import OUT_OF_FOLD
 
 CONFIG, HISTORY, DECISION = "config.json", "history.json", "decision.json"
 MODEL, ENSEMBLE = "model.keras", "ensemble.keras"
-LOCK = ".lock"
+LOCK, SCORING_LOCK, INPUTS = ".lock", ".scoring.lock", ".inputs.json"
+SCORING_PATIENCE = 120.0  # seconds; writing scores and figures takes a few
+ABANDONED_AFTER = 3600.0  # seconds after which a partial file belongs to nobody
 EXTERNAL = "external"
 
 
@@ -73,6 +82,10 @@ class Run:
     def fold_path(self, fold: int) -> Path:
         """Return the folder of a fold, counted from 1."""
         return self.path / f"fold_{fold}"
+
+    def checkpoint_path(self, fold: int | None = None) -> Path:
+        """Return where the standing of a fold, or of the single model, is kept while it trains."""
+        return self.path / ("checkpoint.npz" if fold is None else f"checkpoint_fold_{fold}.npz")
 
     def member_paths(self) -> list[Path]:
         """Return the folders that hold a `model.keras`: the folds', or the run's own."""
@@ -181,7 +194,7 @@ def list_runs(runs_dir: Path) -> list[Run]:
 
 def discard_empty(run: Run) -> None:
     """Remove a run in which nothing was finished, so that it is not taken for a stopped one."""
-    if {path.name for path in run.path.iterdir()} <= {CONFIG, LOCK}:
+    if {path.name for path in run.path.iterdir()} <= {CONFIG, LOCK, INPUTS}:
         shutil.rmtree(run.path)
 
 
@@ -248,7 +261,7 @@ def check_complete(run: Run) -> None:
     if not run.is_complete:
         raise RunError(
             f"{run.path} is not complete ({run.last_file.name} is missing); "
-            f"finish it by giving the same command again: pneumocli {run.record.kind}"
+            f"finish it with: {advise_resume(run)}"
         )
     for part in (run.path / DECISION, *(member / MODEL for member in run.member_paths())):
         if not part.is_file():
@@ -263,45 +276,48 @@ def find_unfinished(runs_dir: Path, record: RunRecord, name: str | None = None) 
     return stopped[-1] if stopped else None
 
 
+def advise_resume(run: Run) -> str:
+    """Return the command that goes on with a run."""
+    return shlex.join(["pneumocli", run.record.kind, "--resume", str(run.path)])
+
+
 @contextmanager
 def holding(run: Run) -> Iterator[None]:
     """Keep a run to this process while it trains; the system lets go of it if the process is killed.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it; the message says which.
     """
-    lock = FileLock(run.path / LOCK, timeout=0)
     try:
-        lock.acquire()
-    except Timeout:
-        raise RunError(f"{run.path} is being trained by another command; wait for it to end") from None
-    try:
-        yield
-    finally:
-        (run.path / LOCK).unlink(missing_ok=True)
-        lock.release()
+        with holding_file(run.path / LOCK):
+            remove_partials(run.path)
+            yield
+    except HeldError as error:
+        raise RunError(f"{run.path} is being trained by {error}; wait for its end") from None
 
 
 def is_held(run: Run) -> bool:
     """Return whether a process is training this run."""
-    if not (run.path / LOCK).exists():
-        return False
-    try:
-        with holding(run):
-            return False
-    except RunError:
-        return True
+    return is_held_file(run.path / LOCK)
 
 
 @contextmanager
-def filling(path: Path) -> Iterator[Path]:
-    """Give a temporary folder that becomes `path` at the end of the block, and is removed if it fails."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    for abandoned in path.parent.glob(f".{path.name}.*.partial"):
-        shutil.rmtree(abandoned, ignore_errors=True)
-    partial.mkdir(parents=True)
+def scoring(run: Run) -> Iterator[None]:
+    """Keep a run's results to this process while it writes scores and figures; others wait for its end.
+
+    Raises:
+        RunError: another process does not come to an end with it.
+    """
     try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with holding_file(run.path / SCORING_LOCK, patience=SCORING_PATIENCE):
+            remove_partials(run.path, older_than=ABANDONED_AFTER)
+            remove_unfinished(run)
+            yield
+    except HeldError as error:
+        raise RunError(f"scores of {run.path} are being written by {error}; wait for its end") from None
+
+
+def remove_unfinished(run: Run) -> None:
+    """Remove from a complete run what only an unfinished one needs."""
+    for path in (run.path / INPUTS, *run.path.glob("checkpoint*.npz")):
+        path.unlink(missing_ok=True)

@@ -1,15 +1,15 @@
 """Training one classifier: the head on frozen features, then the last layers."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumocli.core.checkpoint import Checkpoint, Standing
 from pneumocli.core.config import Precision, Schedule, TrainConfig
-from pneumocli.core.errors import PneumoError
 from pneumocli.core.features import FeatureBatches
 from pneumocli.core.inference import BATCH_SIZE, Rows, compute_outputs, squash_logits
 from pneumocli.core.losses import build_focal_loss
@@ -21,9 +21,11 @@ from pneumocli.core.model import (
     computing_in,
     copy_weights,
     join_classifier,
+    seed_dropout,
 )
+from pneumocli.core.phase import DivergedError, fit_phase
 from pneumocli.core.progress import Listener, Progress, ignore
-from pneumocli.core.seeding import derive_generator
+from pneumocli.core.seeding import derive_generator, derive_seed
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,23 @@ def train_classifier(
     *,
     fold: int = 0,
     title: str = "model",
+    checkpoint: Checkpoint | None = None,
     listen: Listener = ignore,
 ) -> Trained:
-    """Train one fresh classifier on some rows of the training split.
+    """Train one fresh classifier on some rows of the training split, or go on with one that was stopped.
 
     Args:
         rows: which training images it sees; None for all.
-        fold: draws the head's first weights and the order of the images, together with the seed.
+        fold: draws the head's first weights, the order of the images and dropout, together with the seed.
         title: names the model to the listener.
+        checkpoint: where the standing after each epoch is kept; what it holds is gone on with, and it is
+            the caller's to remove once the model is kept.
 
     Raises:
-        PneumoError: the loss became not a number in the first phase.
+        CheckpointError: the checkpoint is damaged or of other work.
+        DivergedError: the loss became not a number in the first phase.
     """
+    standing = None if checkpoint is None else checkpoint.read()
     rows = material.rows() if rows is None else rows
     config, precision = material.config, material.precision
     builder = material.backbone_builder
@@ -78,23 +85,39 @@ def train_classifier(
             backbone_builder=builder,
         )
 
-    def fit(
-        phase: str, model: keras.Model, train: Sequence[Rows], val: Rows, **limits: Any
-    ) -> list[dict[str, Any]]:
+    history: list[dict[str, Any]] = []
+
+    def fit(phase: str, model: keras.Model, train: Sequence[Rows], val: Rows, **limits: Any) -> None:
+        nonlocal history
         stopping = material.stopping_rows
-        return _fit_phase(
+        batches = FeatureBatches(
+            train,
+            rows,
+            material.labels[rows],
+            config.batch_size,
+            lambda epoch: derive_generator(config.seed, "order", fold, phase, epoch),
+        )
+
+        def start_epoch(epoch: int) -> None:
+            batches.start_epoch(epoch)
+            seed_dropout(learning.head, derive_seed(config.seed, "dropout", fold, phase, epoch))
+
+        before = history
+
+        def keep(reached: Standing) -> None:
+            if checkpoint is not None:
+                checkpoint.write(replace(reached, history=before + reached.history))
+
+        history = before + fit_phase(
             model,
             phase,
-            FeatureBatches(
-                train,
-                rows,
-                material.labels[rows],
-                config.batch_size,
-                lambda epoch: derive_generator(config.seed, "order", fold, phase, epoch),
-            ),
+            batches,
             FeatureBatches([val], stopping, material.val_labels[stopping], config.batch_size),
             loss=build_focal_loss(material.labels[rows], config.focal_gamma),
             early_stopping=config.early_stopping,
+            standing=standing if standing is not None and standing.phase == phase else None,
+            start_epoch=start_epoch,
+            keep=None if checkpoint is None else keep,
             report=lambda done, total, facts: listen(
                 Progress(f"{title}, {phase}", round(done * len(rows)), total * len(rows), facts=facts)
             ),
@@ -105,26 +128,35 @@ def train_classifier(
     with computing_in(precision):
         head = keras.Model(learning.head.inputs, learning.head.output)
         whole = keras.Model(learning.tail.inputs, learning.head(learning.tail.output))
-    history = fit(
-        "head",
-        head,
-        [view.pooled for view in material.views],
-        material.val.pooled,
-        epochs=config.head_epochs,
-        optimizer=keras.optimizers.Adam(config.head_learning_rate),
-        patience=config.head_patience,
-    )
-    if config.tune_epochs and config.tune_layers:
-        history += fit(
-            "tune",
-            whole,
-            [view.maps for view in material.views],
-            material.val.maps,
-            epochs=config.tune_epochs,
-            optimizer=_build_tune_optimizer(config, len(rows)),
-            patience=config.tune_patience,
-            competes_with_start=True,
-        )
+    try:
+        if standing is None or standing.phase == "head":
+            fit(
+                "head",
+                head,
+                [view.pooled for view in material.views],
+                material.val.pooled,
+                epochs=config.head_epochs,
+                optimizer=keras.optimizers.Adam(config.head_learning_rate),
+                patience=config.head_patience,
+            )
+        else:
+            history = [entry for entry in standing.history if entry["phase"] == "head"]
+        if config.tune_epochs and config.tune_layers:
+            fit(
+                "tune",
+                whole,
+                [view.maps for view in material.views],
+                material.val.maps,
+                epochs=config.tune_epochs,
+                optimizer=_build_tune_optimizer(config, len(rows)),
+                patience=config.tune_patience,
+                competes_with_start=True,
+            )
+    except DivergedError:
+        # To go on from here would come to the same end.
+        if checkpoint is not None:
+            checkpoint.remove()
+        raise
     if learning is not parts:
         copy_weights(learning, parts)
     return Trained(parts, history)
@@ -184,86 +216,3 @@ def _build_tune_optimizer(config: TrainConfig, images: int) -> keras.optimizers.
         rate = keras.optimizers.schedules.CosineDecay(config.tune_learning_rate, steps)
     # Decoupled from the gradient (Loshchilov and Hutter 2017, arXiv:1711.05101), so it is AdamW.
     return keras.optimizers.Adam(rate, weight_decay=config.weight_decay or None)
-
-
-def _fit_phase(
-    model: keras.Model,
-    phase: str,
-    train: FeatureBatches,
-    val: FeatureBatches,
-    *,
-    loss: keras.losses.Loss,
-    epochs: int,
-    optimizer: keras.optimizers.Optimizer,
-    patience: int,
-    early_stopping: bool,
-    report: Callable[[float, int, dict[str, float]], None],
-    competes_with_start: bool = False,
-) -> list[dict[str, Any]]:
-    """Fit in place and return the history; the model is left with the weights of the kept epoch."""
-    model.compile(
-        optimizer=optimizer,
-        loss=loss,
-        metrics=[keras.metrics.AUC(from_logits=True, name="auc")],
-        jit_compile=False,  # XLA takes about twice the time on a CPU
-    )
-    history: list[dict[str, Any]] = []
-    start_loss = None
-    if competes_with_start and early_stopping:
-        # A new EarlyStopping knows nothing of the phase before: without a baseline a phase that
-        # only makes things worse would still be kept.
-        start = model.evaluate(val, return_dict=True, verbose=0)
-        start_loss = start["loss"]
-        start_weights = model.get_weights()
-        history.append(
-            {"phase": phase, "epoch": 0, **{f"val_{name}": value for name, value in start.items()}}
-        )
-
-    figures: dict[str, float] = {}
-
-    def finish_epoch(epoch: int, logs: dict[str, float]) -> None:
-        figures.update(logs)
-        history.append({"phase": phase, "epoch": epoch + 1, **logs})
-
-    def finish_batch(batch: int, logs: dict[str, float]) -> None:
-        facts = {"epoch": float(len(history) + 1 - (start_loss is not None)), **figures, "loss": logs["loss"]}
-        report(facts["epoch"] - 1 + (batch + 1) / len(train), epochs, facts)
-
-    callbacks: list[keras.callbacks.Callback] = [
-        keras.callbacks.LambdaCallback(
-            on_epoch_begin=lambda epoch, logs: train.start_epoch(epoch),
-            on_train_batch_end=finish_batch,
-            on_epoch_end=finish_epoch,
-        )
-    ]
-    if early_stopping:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(
-                "val_loss", patience=patience, baseline=start_loss, mode="min", restore_best_weights=True
-            )
-        )
-    model.fit(train, validation_data=val, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks)
-    report(epochs, epochs, figures)
-    kept = len(history) - 1
-    if early_stopping:
-        # What is not a number is no improvement on anything.
-        losses = [entry["val_loss"] if np.isfinite(entry["val_loss"]) else np.inf for entry in history]
-        kept = int(np.argmin(losses))
-        if start_loss is not None and kept == 0:
-            model.set_weights(start_weights)
-    if not np.isfinite(history[kept]["val_loss"]):
-        raise PneumoError(
-            f"the loss became not a number in phase {phase}; "
-            f"take a smaller learning rate: --{phase}-learning-rate"
-        )
-    return [
-        {
-            **{name: value if _is_told(value) else None for name, value in entry.items()},
-            "kept": position == kept,
-        }
-        for position, entry in enumerate(history)
-    ]
-
-
-def _is_told(value: Any) -> bool:
-    return isinstance(value, str) or bool(np.isfinite(value))
