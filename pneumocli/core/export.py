@@ -77,7 +77,6 @@ def export_onnx(found: Run | Path, path: Path, sample: Sample, *, listen: Listen
 
     model, card = load_predictor(found)
     typical = load_predictor_typical(found)
-    listen(Progress("ONNX file", 0, 3))
     contract = Contract(
         card=card,
         model_sha256=hash_predictor(found),
@@ -88,19 +87,18 @@ def export_onnx(found: Run | Path, path: Path, sample: Sample, *, listen: Listen
     _add_answers(graph, card, typical)
     graph.producer_name = "pneumocli"
     graph.doc_string = f"{card.name}. {INTENDED_USE} {DISCLAIMER}"
-    listen(Progress("ONNX file", 1, 3))
     with replacing(path) as partial:
         _write(graph, contract, partial)
-        checked = compare_engines(partial, KerasScorer(model, card, typical), card, sample)
-        listen(Progress("ONNX file", 2, 3))
+        checked = compare_engines(partial, KerasScorer(model, card, typical), card, sample, listen)
         contract = contract.model_copy(update={"checked": checked})
         _write(graph, contract, partial)
         onnx.checker.check_model(str(partial))
-    listen(Progress("ONNX file", 3, 3))
     return contract
 
 
-def compare_engines(path: Path, scorer: KerasScorer, card: ModelCard, sample: Sample) -> Checked:
+def compare_engines(
+    path: Path, scorer: KerasScorer, card: ModelCard, sample: Sample, listen: Listener = ignore
+) -> Checked:
     """Compare all answers of an ONNX file with those that the Keras model gives for the same images.
 
     Raises:
@@ -123,6 +121,7 @@ def compare_engines(path: Path, scorer: KerasScorer, card: ModelCard, sample: Sa
         largest = max(largest, *(_differ(outputs[name], expected[name]) for name in expected))
         if distances is not None:
             far = max(far, float(np.max(np.abs(outputs[DISTANCE] - distances) / np.maximum(distances, 1e-9))))
+        listen(Progress("compared", start + len(batch), len(sample.images)))
     if largest > LIMIT:
         raise PneumoError(
             f"the ONNX file is refused: on {len(sample.images)} {sample.data} a probability differs by "

@@ -16,6 +16,9 @@ from pneumocli.core.hardware import count_cores
 from pneumocli.core.scorer import Scored
 
 INSTALL = "pip install 'pneumocli[onnx]'"
+# For so few images a rearranged graph does not repay the time that it takes: for three members at 224 px the
+# file opens in 0.2 s of processor time instead of 0.6 s, and an image takes 0.4 s instead of 0.2 s.
+FEW = 2
 INTENDED_USE = "To try, teach and compare image classifiers."
 
 # Names in the graph. Shapes: B images of P pixels' side, K members, C features.
@@ -127,8 +130,9 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is wrong comes as an exception
         options.intra_op_num_threads = count_cores()
-        if images is not None and images < FEW:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        if images is not None and images <= FEW:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.add_session_config_entry("session.disable_prepacking", "1")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -164,6 +168,3 @@ class Session:
             raise ValueError(image.name)
         if outputs[LOGITS][1:] != [card.members] or (DISTANCE in outputs) != (card.atypical is not None):
             raise ValueError(LOGITS)
-
-
-FEW = 8  # for fewer images the layout that is fastest does not repay the time that it takes
