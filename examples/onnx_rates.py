@@ -23,9 +23,8 @@ def answer(model: Path, engine: str, paths: list[str]) -> tuple[float, float, li
     """Run `predict` as a process; return its seconds, its processor time in seconds, and its rows."""
     words = ["predict", *paths, "--model", str(model), "--engine", engine, "--format", "json", "--quiet"]
     before, started = os.times(), time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "pneumocli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "pneumocli", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
     seconds, after = time.perf_counter() - started, os.times()
     if done.returncode:
         sys.exit(done.stderr)
