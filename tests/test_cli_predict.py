@@ -11,8 +11,9 @@ from commandline import fail, run, succeed
 from PIL import Image
 
 from pneumocli import DISCLAIMER
-from pneumocli.core.artefact import CARD, read_card
+from pneumocli.core.artefact import read_card
 from pneumocli.core.calibration import apply_temperature
+from pneumocli.core.contract import CARD
 from pneumocli.core.decision import read_decision
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run
 

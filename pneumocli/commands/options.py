@@ -29,6 +29,14 @@ class RowFormat(StrEnum):
     CSV = "csv"
 
 
+class Engine(StrEnum):
+    """What computes the answers."""
+
+    AUTO = "auto"
+    KERAS = "keras"
+    ONNX = "onnx"
+
+
 class SplitName(StrEnum):
     """The splits that a trained run can be scored on."""
 

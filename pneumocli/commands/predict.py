@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from pneumocli.commands.completing import complete_run
-from pneumocli.commands.options import Quiet, RowFormat, Runs
+from pneumocli.commands.options import Engine, Quiet, RowFormat, Runs
 from pneumocli.core.progress import Notice
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def predict(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="A run, or a .keras file of pneumocli.",
+            help="A run, or a .keras or .onnx file of pneumocli.",
             show_default="the newest complete run",
             autocompletion=complete_run,
         ),
@@ -50,6 +50,10 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="What computes: auto takes the run's ONNX file, if it has one that is its own."),
+    ] = Engine.AUTO,
     strict: Annotated[
         bool, typer.Option("--strict", help="Do not answer for images unlike those trained on.")
     ] = False,
@@ -98,17 +102,18 @@ def predict(
     with open_output(output) as file:
         rows_show_progress = write is not None and file.isatty()
         with show_progress(quiet or rows_show_progress) as listen:
-            from pneumocli.core.backend import load_backend
-
-            load_backend()
             from pneumocli.core.atypical import describe_atypical
-            from pneumocli.core.evaluation import hash_predictor, load_predictor, load_predictor_typical
+            from pneumocli.core.engine import open_predictor
             from pneumocli.core.prediction import Tally, predict_files
 
-            network, card = load_predictor(found)
+            opened = open_predictor(
+                found, engine.value, images=len(sources), explains=explanations is not None, notify=notify
+            )
+            card = opened.card
             head = {
                 "model": card.name,
-                "model_sha256": hash_predictor(found),
+                "model_sha256": opened.model_sha256,
+                "engine": opened.scorer.engine,
                 "model_members": card.members,
                 "synthetic": card.data.synthetic,
                 "rule": card.rule,
@@ -119,10 +124,10 @@ def predict(
                 "preparation": describe_preparation(card.pixels),
                 "typical": None if card.atypical is None else card.atypical.to_dict(),
             }
-            notify(f"model: {card.name}")
+            notify(f"model: {card.name}, by {head['engine']}")
             notify(f"images: {head['preparation']}")
             illustrate = None
-            if explanations is not None:
+            if explanations is not None and opened.model is not None:
                 from pneumocli.core.explain import explain_with
 
                 draw = partial(
@@ -132,13 +137,12 @@ def predict(
                     model=card.name,
                     synthetic=card.data.synthetic,
                 )
-                illustrate = explain_with(network, draw)
+                illustrate = explain_with(opened.model, draw)
             tally = Tally()
             predicted = predict_files(
-                network,
+                opened.scorer,
                 card,
                 sources,
-                typical=load_predictor_typical(found),
                 strict=strict,
                 illustrate=illustrate,
                 listen=listen,

@@ -17,12 +17,18 @@ def load_backend(deterministic: bool = False, threads: int | None = None) -> Non
         threads: how many cores to use; all if None.
 
     Raises:
-        PneumoError: this process has already computed with other threads.
+        PneumoError: Keras is not installed, or this process has already computed with other threads.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _silenced_stderr():
-        import keras
+    try:
+        with silenced_stderr():
+            import keras
+    except ImportError as error:
+        raise PneumoError(
+            f"Keras cannot be loaded ({error}); install pneumocli with all it needs, or answer with an ONNX "
+            "file, which needs onnxruntime alone"
+        ) from None
     # A fold's models are compiled anew each time, which tensorflow takes for a mistake.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if keras.backend.backend() == "tensorflow":
@@ -84,7 +90,8 @@ def _take_threads(threads: int | None) -> None:
 
 
 @contextmanager
-def _silenced_stderr() -> Iterator[None]:
+def silenced_stderr() -> Iterator[None]:
+    """Let nothing that the libraries write to stderr through to the terminal."""
     # The libraries write to the file descriptor itself, before any of their log levels is read.
     saved = os.dup(2)
     try:

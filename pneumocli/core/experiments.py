@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.artefact import ModelCard, save_model
+from pneumocli.core.artefact import save_model
 from pneumocli.core.atypical import (
     Typical,
     fit_typical,
@@ -19,6 +19,7 @@ from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache
 from pneumocli.core.checkpoint import Checkpoint
 from pneumocli.core.config import TrainConfig
+from pneumocli.core.contract import ModelCard
 from pneumocli.core.data import CLASS_NAMES, Dataset, Split, draw_subset, make_folds
 from pneumocli.core.decision import Decision, fix_decision, write_decision
 from pneumocli.core.errors import DataError, RunError
