@@ -9,6 +9,7 @@ from pneumocli.commands.options import (
     CacheLimit,
     Data,
     DryRun,
+    Fold,
     Format,
     Groups,
     KeepCache,
@@ -41,6 +42,7 @@ def cv(
             show_default="1; with --deterministic, what the cores allow",
         ),
     ] = None,
+    fold: Fold = None,
     groups: Groups = None,
     data: Data = None,
     size: Size = None,
@@ -66,15 +68,18 @@ def cv(
     """
     from pneumocli.commands.work import (
         Asked,
+        check_fold_options,
         choose_stopped,
         draw_training,
         open_work,
+        show_fold,
         show_forecast,
         show_training,
     )
     from pneumocli.core.scores import OUT_OF_FOLD
 
-    stopped = choose_stopped(runs, resume, "cv", name, {**settings, "folds": folds})
+    check_fold_options(fold, name, resume, jobs)
+    stopped = choose_stopped(runs, resume, "cv", name, {**settings, "folds": folds}, fold)
     if stopped is not None and stopped.is_complete:
         show_training(stopped, OUT_OF_FOLD, output_format, quiet, data)
         return
@@ -94,6 +99,7 @@ def cv(
         jobs,
         groups,
         stopped,
+        fold,
     )
     with open_work(asked, quiet, dry_run) as work:
         if dry_run:
@@ -111,8 +117,12 @@ def cv(
             name=name,
             resume=stopped,
             jobs=jobs,
+            fold=fold,
             listen=work.listen,
             notify=work.notify,
         )
+    if fold is not None:
+        show_fold(run, fold, output_format, quiet)
+        return
     show_training(run, OUT_OF_FOLD, output_format, quiet, data)
     draw_training(run, OUT_OF_FOLD, work.data.dataset, quiet)

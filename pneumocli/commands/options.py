@@ -90,6 +90,15 @@ Resume = Annotated[
         autocompletion=complete_run,
     ),
 ]
+Fold = Annotated[
+    int | None,
+    typer.Option(
+        help="Train this fold alone, from 1, as one of several commands with the same --name on one file "
+        "system; ensemble completes the run.",
+        metavar="I",
+        show_default="all folds",
+    ),
+]
 KeepCache = Annotated[
     bool,
     typer.Option("--cache/--no-cache", help="Keep what the frozen layers compute; the results are the same."),
