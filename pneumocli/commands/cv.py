@@ -1,11 +1,13 @@
 """`pneumocli cv`: stratified k-fold cross-validation, a fresh model a fold."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pneumocli.commands.options import (
+    Address,
     CacheLimit,
     Data,
     DryRun,
@@ -14,6 +16,7 @@ from pneumocli.commands.options import (
     Groups,
     KeepCache,
     Name,
+    On,
     OutputFormat,
     Quiet,
     Recipe,
@@ -24,6 +27,7 @@ from pneumocli.commands.options import (
     Weights,
     takes_settings,
 )
+from pneumocli.core.workers import Backend
 
 
 @takes_settings
@@ -43,6 +47,8 @@ def cv(
         ),
     ] = None,
     fold: Fold = None,
+    backend: On = Backend.LOCAL,
+    address: Address = None,
     groups: Groups = None,
     data: Data = None,
     size: Size = None,
@@ -77,8 +83,9 @@ def cv(
         show_training,
     )
     from pneumocli.core.scores import OUT_OF_FOLD
+    from pneumocli.core.workers import gathering
 
-    check_fold_options(fold, name, resume, jobs)
+    check_fold_options(fold, name, resume, jobs, backend, address)
     stopped = choose_stopped(runs, resume, "cv", name, {**settings, "folds": folds}, fold)
     if stopped is not None and stopped.is_complete:
         show_training(stopped, OUT_OF_FOLD, output_format, quiet, data)
@@ -107,20 +114,23 @@ def cv(
             return
         from pneumocli.core.experiments import cross_validate
 
-        run = cross_validate(
-            work.data,
-            work.weights,
-            work.config,
-            work.folds,
-            runs_dir=runs,
-            cache=work.cache,
-            name=name,
-            resume=stopped,
-            jobs=jobs,
-            fold=fold,
-            listen=work.listen,
-            notify=work.notify,
-        )
+        on_cluster = backend is not Backend.LOCAL
+        with gathering(backend, address) if on_cluster else nullcontext() as workers:
+            run = cross_validate(
+                work.data,
+                work.weights,
+                work.config,
+                work.folds,
+                runs_dir=runs,
+                cache=work.cache,
+                name=name,
+                resume=stopped,
+                jobs=jobs,
+                fold=fold,
+                workers=workers,
+                listen=work.listen,
+                notify=work.notify,
+            )
     if fold is not None:
         show_fold(run, fold, output_format, quiet)
         return

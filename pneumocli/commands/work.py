@@ -40,6 +40,7 @@ from pneumocli.core.repeat import (
 from pneumocli.core.resume import open_stopped, read_inputs
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import OUT_OF_FOLD
+from pneumocli.core.workers import Backend
 from pneumocli.report.live import show_progress, show_work
 from pneumocli.report.plan import UNKNOWN_TIME, tabulate_forecast
 from pneumocli.report.terminal import open_stdout, print_json, say, warn_use
@@ -83,16 +84,25 @@ class Work:
     notify: Notice
 
 
-def check_fold_options(fold: int | None, name: str | None, resume: Path | None, jobs: int | None) -> None:
-    """Check what goes with --fold.
+def check_fold_options(
+    fold: int | None,
+    name: str | None,
+    resume: Path | None,
+    jobs: int | None,
+    backend: Backend,
+    address: str | None,
+) -> None:
+    """Check what goes with --fold and --backend.
 
     Raises:
         SettingError: the run is not named, or several folds are to be trained side by side.
     """
     if fold is not None and name is None and resume is None:
         raise SettingError("--fold needs the --name of the run, the same for all its folds")
-    if fold is not None and jobs is not None:
-        raise SettingError("--fold trains one fold; leave --jobs out")
+    if fold is not None and (jobs is not None or backend is not Backend.LOCAL):
+        raise SettingError("--fold trains one fold, here; leave --jobs and --backend out")
+    if address is not None and backend is Backend.LOCAL:
+        raise SettingError("--address is that of a cluster; name its --backend, ray or dask")
 
 
 def choose_stopped(

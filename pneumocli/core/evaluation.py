@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.artefact import ModelCard, load_model, load_typical, save_model
+from pneumocli.core.artefact import ModelCard, load_model, load_typical, read_card, save_model
 from pneumocli.core.atypical import Typical, read_typical
 from pneumocli.core.audit import is_official_split
 from pneumocli.core.data import Dataset
@@ -177,6 +177,14 @@ def load_predictor(found: Run | Path) -> tuple[keras.Model, ModelCard]:
     if isinstance(found, Run) and len(list_model_files(found)) > 1:
         return load_run_model(found), _describe_ensemble(found)
     return load_model(list_model_files(found)[0])
+
+
+def read_predictor_card(found: Run | Path) -> ModelCard:
+    """Read what there is to know of the model that `load_predictor` loads, without loading it."""
+    files = list_model_files(found)
+    if isinstance(found, Run) and len(files) > 1:
+        return _describe_ensemble(found)
+    return read_card(files[0])
 
 
 def load_predictor_typical(found: Run | Path) -> Typical | None:

@@ -1,5 +1,6 @@
 """Runs that train: one model on the whole training split, or one a fold."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from pneumocli.core.atypical import (
     write_pooled_maps,
     write_typical,
 )
-from pneumocli.core.backend import has_gpu
+from pneumocli.core.backend import count_gpus
 from pneumocli.core.bank import Cache
 from pneumocli.core.checkpoint import Checkpoint
 from pneumocli.core.config import TrainConfig
@@ -27,6 +28,7 @@ from pneumocli.core.files import filling, write_json
 from pneumocli.core.groups import digest_groups, find_originals, group_images
 from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.inputs import DataInput, WeightsInput
+from pneumocli.core.locking import HeldError, holding_file
 from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.model import BackboneBuilder, Parts, build_resnet50, count_bytes
 from pneumocli.core.parallel import run_side_by_side
@@ -41,10 +43,13 @@ from pneumocli.core.resume import (
     training,
     write_inputs,
 )
-from pneumocli.core.runs import HISTORY, MODEL, Run, advise_resume, create_run
+from pneumocli.core.runs import CONFIG, HISTORY, MODEL, Run, advise_resume, create_run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, pool_scores, read_scores, write_scores
 from pneumocli.core.sharing import check_fold, check_folds, find_shared, join_run, training_fold
 from pneumocli.core.training import Trained, pool_maps, score_and_pool, score_features, train_classifier
+from pneumocli.core.workers import Workers
+
+LOST_PATIENCE = 120.0  # seconds; a file server keeps the locks of a machine that is gone for up to 90
 
 
 def train_single(
@@ -140,6 +145,7 @@ def cross_validate(
     resume: Run | None = None,
     jobs: int | None = 1,
     fold: int | None = None,
+    workers: Workers | None = None,
     backbone_builder: BackboneBuilder = build_resnet50,
     listen: Listener = ignore,
     notify: Notice = keep_quiet,
@@ -157,6 +163,8 @@ def cross_validate(
             None takes as many as are fastest on this machine.
         fold: train this one alone, counted from 1, and leave the run to `complete_run`; other processes may
             train the others of the run of the same `name` meanwhile, which whoever is first makes.
+        workers: of a cluster that folds are trained on, `jobs` of them at once; None is this machine. A fold
+            whose worker dies goes on with another, from its last finished epoch.
 
     Raises:
         PneumoError: as for `train_single`, or the folds are too few or too many.
@@ -183,8 +191,10 @@ def cross_validate(
         return stopped
     check_place(runs_dir)
     left = folds - len(finished) if fold is None else 1
-    if jobs is None:
-        jobs = choose_jobs(left, config.deterministic, has_gpu())
+    if workers is not None:
+        jobs = workers.choose_jobs(jobs, left)
+    elif jobs is None:
+        jobs = choose_jobs(left, config.deterministic, count_gpus())
     jobs = max(1, min(jobs, left))
     material = None
     if left:
@@ -221,8 +231,13 @@ def cross_validate(
             # Asked again: only now no other process can be training this run.
             if number not in run.finished_folds() and fold in (None, number)
         ]
-        if min(jobs, len(tasks)) > 1:
-            run_side_by_side(_train_fold_elsewhere, tasks, jobs, config.deterministic, listen)
+        if workers is not None and tasks:
+            for line in workers.do(_train_fold_on_cluster, tasks, jobs, config.deterministic, notify):
+                notify(line)
+        elif min(jobs, len(tasks)) > 1:
+            run_side_by_side(
+                _train_fold_elsewhere, tasks, jobs, config.deterministic, listen, gpus=count_gpus()
+            )
         elif material is not None:
             for task in tasks:
                 _train_fold(task, material, listen)
@@ -277,6 +292,23 @@ def _train_fold_elsewhere(task: _FoldTask, listen: Listener) -> None:
         task.dataset, task.run.record, task.weights, task.cache, task.backbone_builder, ignore
     )
     _train_fold(task, material, listen)
+
+
+def _train_fold_on_cluster(task: _FoldTask, listen: Listener) -> str:
+    """Train a fold that may have been begun by a worker that is lost, and say where it was done."""
+    run, host = task.run, socket.gethostname()
+    if not (run.path / CONFIG).is_file():
+        raise RunError(
+            f"{host} does not see {run.path}; workers need a file system in common with the command"
+        )
+    # The one that was lost may be cut off and go on: it holds the fold, and a dead one does not.
+    try:
+        with holding_file(run.fold_lock_path(task.fold), patience=LOST_PATIENCE):
+            if task.fold not in run.finished_folds():
+                _train_fold_elsewhere(task, listen)
+    except HeldError as error:
+        raise RunError(f"{run.path}: {name_fold(task.fold)} is being trained by {error}") from None
+    return f"{name_fold(task.fold)} done on {host}"
 
 
 def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli import DISCLAIMER
-from pneumocli.core.backend import has_gpu
+from pneumocli.core.backend import count_gpus, has_gpu
 from pneumocli.core.bank import Cache, check_limit
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset
@@ -106,7 +106,7 @@ def foresee(
     if folds is None:
         jobs = 1
     elif jobs is None:
-        jobs = max(1, choose_jobs(folds - len(finished), config.deterministic, gpu))
+        jobs = max(1, choose_jobs(folds - len(finished), config.deterministic, count_gpus()))
     plan = plan_run(
         dataset,
         config,
