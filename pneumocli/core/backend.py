@@ -21,6 +21,9 @@ def load_backend(deterministic: bool = False, threads: int | None = None) -> Non
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # The first process computes features on a GPU that a fold's process is to have as well.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     try:
         with silenced_stderr():
             import keras
@@ -42,9 +45,14 @@ def load_backend(deterministic: bool = False, threads: int | None = None) -> Non
 
 def has_gpu() -> bool:
     """Return whether Keras computes on a GPU; call after `load_backend`."""
+    return count_gpus() > 0
+
+
+def count_gpus() -> int:
+    """Return how many GPUs Keras sees; call after `load_backend`."""
     import keras
 
-    return bool(keras.distribution.list_devices("gpu"))
+    return len(keras.distribution.list_devices("gpu"))
 
 
 def list_devices() -> list[str]:

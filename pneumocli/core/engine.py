@@ -16,18 +16,53 @@ Engine = Literal["auto", "keras", "onnx"]
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What answers, and by which library.
+
+    Attributes:
+        model_sha256: of the Keras model, also where its ONNX file answers.
+        words: the library and its version.
+    """
+
+    engine: Engine
+    card: ModelCard
+    model_sha256: str
+    words: str
+
+
+@dataclass(frozen=True)
 class Opened:
     """A model that is ready to answer.
 
     Attributes:
-        model_sha256: of the Keras model, also where its ONNX file answers.
         model: made by `join_classifier` or `join_ensemble`; None where ONNX Runtime answers.
     """
 
+    chosen: Chosen
     scorer: Scorer
-    card: ModelCard
-    model_sha256: str
     model: Any  # Keras is not imported here
+
+
+def choose_predictor(found: Run | Path, engine: Engine = "auto", *, notify: Notice = keep_quiet) -> Chosen:
+    """Choose what other processes are to open and answer with; the Keras model is not loaded here.
+
+    Raises:
+        as `open_predictor`.
+    """
+    session = _open_session(found, engine, None, False, notify)
+    if session is not None:
+        return _describe_session(session)
+    from pneumocli.core.backend import load_backend
+
+    load_backend()
+    from pneumocli.core.evaluation import read_predictor_card
+    from pneumocli.core.inference import name_engine
+
+    return Chosen("keras", read_predictor_card(found), hash_predictor(found), name_engine())
+
+
+def _describe_session(session: Session) -> Chosen:
+    return Chosen("onnx", session.contract.card, session.contract.model_sha256, session.engine)
 
 
 def open_predictor(
@@ -36,6 +71,7 @@ def open_predictor(
     *,
     images: int | None = None,
     explains: bool = False,
+    deterministic: bool = False,
     notify: Notice = keep_quiet,
 ) -> Opened:
     """Open what `runs.find_predictor` has found, with the library that is asked for or that is there.
@@ -43,6 +79,7 @@ def open_predictor(
     Args:
         images: how many are going to be scored; None for many.
         explains: maps are asked for, which Keras alone can give.
+        deterministic: one thread, where Keras answers.
         notify: is told in a line why an ONNX file that is there is not used.
 
     Raises:
@@ -52,16 +89,16 @@ def open_predictor(
     """
     session = _open_session(found, engine, images, explains, notify)
     if session is not None:
-        return Opened(session, session.contract.card, session.contract.model_sha256, None)
+        return Opened(_describe_session(session), session, None)
     from pneumocli.core.backend import load_backend
 
-    load_backend()
+    load_backend(deterministic)
     from pneumocli.core.evaluation import load_predictor, load_predictor_typical
     from pneumocli.core.inference import KerasScorer
 
     model, card = load_predictor(found)
     scorer = KerasScorer(model, card, load_predictor_typical(found))
-    return Opened(scorer, card, hash_predictor(found), model)
+    return Opened(Chosen("keras", card, hash_predictor(found), scorer.engine), scorer, model)
 
 
 def _open_session(

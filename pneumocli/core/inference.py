@@ -132,6 +132,11 @@ def take_answers(model: keras.Model) -> keras.Model:
     return keras.Model(image, attach_pooled(logits, maps))
 
 
+def name_engine() -> str:
+    """Return which Keras computes, on which backend."""
+    return f"keras {keras.version()} on {keras.backend.backend()}"
+
+
 class KerasScorer:
     """Scores images with a Keras model; see `scorer.Scorer`."""
 
@@ -147,7 +152,7 @@ class KerasScorer:
         Raises:
             RunError: `typical` is of another model.
         """
-        self.engine = f"keras {keras.version()} on {keras.backend.backend()}"
+        self.engine = name_engine()
         self._network = ready(take_answers(model))
         self._members = card.members
         self._typical = typical
