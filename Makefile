@@ -24,7 +24,7 @@ check: lint types all-tests wheel real
 all-tests: $(VENV)/installed
 	$(BIN)/python -m pytest
 
-# What takes many minutes: training killed at 25 moments, and the like.
+# What takes many minutes: mutated files by the thousand, training killed at 25 moments, and the like.
 soak: $(VENV)/installed
 	$(BIN)/python -m pytest -m soak -s
 

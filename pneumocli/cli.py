@@ -22,6 +22,7 @@ from pneumocli.commands.report import report
 from pneumocli.commands.runs import runs
 from pneumocli.commands.train import train
 from pneumocli.core.errors import PneumoError, SettingError
+from pneumocli.core.wording import show_plain
 
 EPILOG = (
     f"{DISCLAIMER} Exit codes: 0 done; 1 something to mend, said in one line; 2 wrong usage; "
@@ -45,14 +46,14 @@ class _Commands(TyperGroup):
             raise typer.Exit(WRONG_USAGE if isinstance(error, SettingError) else 1) from None
         except KeyboardInterrupt as stop:
             line = str(stop) or "stopped; what is finished is kept, and the same command goes on from there"
-            typer.echo(line, err=True)
+            typer.echo(show_plain(line), err=True)
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise  # who reads the output wants no more of it
         except OSError as error:
             # A full disk, a missing permission: the system's words, and the file where it names one.
             place = f": {error.filename}" if error.filename else ""
-            typer.echo(f"error: {error.strerror or error}{place}", err=True)
+            typer.echo(show_plain(f"error: {error.strerror or error}{place}"), err=True)
         raise typer.Exit(1)
 
 

@@ -2,10 +2,13 @@
 
 import io
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hostile import claim_array, write_entries
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.covariance import LedoitWolf
@@ -268,7 +271,7 @@ BAD_ARRAYS = {
 @pytest.mark.parametrize("changes", BAD_ARRAYS.values(), ids=BAD_ARRAYS.keys())
 def test_other_arrays_are_refused(changes: dict[str, NDArray[np.generic]], typical: Typical) -> None:
     with pytest.raises(RunError, match=r"a\.keras") as caught:
-        unpack_typical(pack(typical, **changes), Path("a.keras"))
+        unpack_typical(io.BytesIO(pack(typical, **changes)), Path("a.keras"))
     assert len(str(caught.value).splitlines()) == 1
 
 
@@ -279,6 +282,45 @@ def test_cut_off_arrays_are_refused(share: float, typical: Typical, tmp_path: Pa
     with pytest.raises(RunError, match=ATYPICAL) as caught:
         read_typical(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_headers_that_claim_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path, *arguments: object, **options: object) -> None:
+        pytest.fail("numpy was asked to read it")
+
+    folders = write_folds(tmp_path, [[0, 1], [2]])
+    monkeypatch.setattr(np, "load", read)
+    claimed = claim_array((10**12, 4), "<f4")
+    write_entries(tmp_path / ATYPICAL, {"mean.npy": claimed})
+    with pytest.raises(RunError, match=ATYPICAL):
+        read_typical(tmp_path)
+    write_entries(folders[0] / POOLED_MAPS, {"index.npy": claimed, "pooled.npy": claimed})
+    with pytest.raises(RunError, match=POOLED_MAPS):
+        read_pooled_maps(folders)
+
+
+@pytest.mark.parametrize("name", [ATYPICAL, POOLED_MAPS])
+def test_pipes_are_refused(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RunError, match=name):
+        read_typical(tmp_path) if name == ATYPICAL else read_pooled_maps([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"index": np.array(0)},
+        {"index": np.zeros(2)},
+        {"pooled": np.zeros((2, 1))},
+        {"pooled": np.float32(0)},
+        {"pooled": np.array([print, print], object)},
+    ],
+)
+def test_other_pooled_maps_are_refused(changes: dict[str, Any], tmp_path: Path) -> None:
+    whole: dict[str, Any] = {"index": np.arange(2), "pooled": np.zeros((2, 1), np.float32)}
+    np.savez(tmp_path / POOLED_MAPS, **(whole | changes))
+    with pytest.raises(RunError, match=POOLED_MAPS):
+        read_pooled_maps([tmp_path])
 
 
 def write_folds(folder: Path, rows: list[list[int]]) -> list[Path]:

@@ -1,6 +1,7 @@
 """`pneumocli predict`: answers for image files."""
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -9,12 +10,15 @@ import keras
 import pytest
 from commandline import fail, run, succeed
 from PIL import Image
+from typer.testing import CliRunner
 
 from pneumocli import DISCLAIMER
+from pneumocli.cli import app
 from pneumocli.core.artefact import read_card
 from pneumocli.core.calibration import apply_temperature
 from pneumocli.core.contract import CARD
 from pneumocli.core.decision import read_decision
+from pneumocli.core.hashes import record_hash
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run
 
 pytest_plugins = ["trained"]
@@ -120,4 +124,22 @@ def test_model_of_another_preparation(train_copy: Run, xrays: list[Path]) -> Non
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in (entries | {CARD: other.model_dump_json().encode()}).items():
             archive.writestr(name, content)
-    assert "preparation" in fail("predict", xrays[0])
+    line = fail("predict", xrays[0])
+    assert str(path) in line
+    assert "not the file that its run wrote" in line
+    record_hash(path)
+    assert f"preparation {other.preparation}" in fail("predict", xrays[0])
+    forced = succeed("predict", xrays[0], "--force", "--quiet")
+    assert "warning: " in forced.stderr
+    assert f"preparation {other.preparation}" in forced.stderr
+
+
+def test_a_list_of_images_is_a_regular_file_or_comes_on_standard_input(
+    train_copy: Run, xrays: list[Path], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe.txt")
+    assert "--files-from -" in fail("predict", "--files-from", tmp_path / "pipe.txt")
+    assert "does not exist" in fail("predict", "--files-from", tmp_path / "gone.txt")
+    words = ["predict", "--files-from", "-", "--format", "json", "--quiet"]
+    result = CliRunner().invoke(app, words, input="\n".join(map(str, xrays[:2])))
+    assert [row["path"] for row in json.loads(result.stdout)["predictions"]] == list(map(str, xrays[:2]))

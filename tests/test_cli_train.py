@@ -13,6 +13,7 @@ from pneumocli import DISCLAIMER
 from pneumocli.core import experiments
 from pneumocli.core.config import DEFAULT_RECIPE, RECIPES, TrainConfig
 from pneumocli.core.figures import read_figures
+from pneumocli.core.hashes import HASHES
 from pneumocli.core.runs import CONFIG, DECISION, MODEL, Run
 from pneumocli.report.pictures import LEARNING_CURVES, PICTURES
 from pneumocli.report.terminal import SYNTHETIC_NOTE
@@ -195,6 +196,7 @@ def test_train_on_drawn_images_is_marked(tmp_path: Path) -> None:
         CONFIG,
         "history.json",
         MODEL,
+        HASHES,
         DECISION,
         "scores_val.npz",
         "scores_stopping.npz",

@@ -4,6 +4,8 @@ import io
 import logging
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,22 +15,24 @@ import pydicom
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_modality_lut, apply_windowing
-from pydicom.uid import JPEG2000Lossless, RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 from scans import MARK, mark_text, write_dicom
 
+from pneumocli.core import dicom, images, opening
 from pneumocli.core.dicom import is_dicom, read_dicom
 from pneumocli.core.errors import ImageError, NoImageError
 from pneumocli.core.images import read_image
+from pneumocli.core.limits import MAX_GB, MAX_PIXELS
 
 RAMP = np.arange(4096, dtype=np.uint16).reshape(64, 64)  # 12 bits
-MOST = 10**8
 
 
 def show(stored: NDArray[Any], folder: Path, **tags: Any) -> NDArray[np.uint8]:
     with write_dicom(folder / "scan", stored, **tags).open("rb") as file:
-        return read_dicom(file, MOST)
+        return read_dicom(file)
 
 
 def refuse(path: Path) -> str:
@@ -299,11 +303,57 @@ def test_cut_off(kept: float, tmp_path: Path) -> None:
     refuse(tmp_path / "cut")
 
 
-def test_too_large_to_unpack(tmp_path: Path) -> None:
+def test_too_large_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = write_dicom(tmp_path / "scan", RAMP).read_bytes()
-    with pytest.raises(ImageError, match="4096 pixels"):
-        read_dicom(io.BytesIO(content), 4095)
-    read_dicom(io.BytesIO(content), 4096)
+    monkeypatch.setenv(MAX_PIXELS, "4095")
+    with pytest.raises(ImageError, match=f"64 x 64 pixels.*{MAX_PIXELS}"):
+        read_dicom(io.BytesIO(content))
+    monkeypatch.setenv(MAX_PIXELS, "4096")
+    read_dicom(io.BytesIO(content))
+
+
+def test_deflated_files_are_read_and_bombs_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, packed = write_dicom(tmp_path / "plain", RAMP), tmp_path / "packed"
+    for extra in (b"", bytes(50_000_000)):
+        tags = dcmread(plain)
+        tags.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        if extra:
+            tags.add_new(0x7FE00008, "OB", extra)
+        tags.save_as(packed)
+        monkeypatch.setenv(MAX_GB, "0.05")
+        if extra:
+            assert packed.stat().st_size < 200_000
+            assert MAX_GB in refuse(packed)
+        else:
+            np.testing.assert_array_equal(read_image(packed, 28).pixels, read_image(plain, 28).pixels)
+
+
+def test_strips_are_the_whole_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = show(RAMP, tmp_path, PixelPaddingValue=100)
+    monkeypatch.setattr(dicom, "STRIP", 7 * 64)
+    np.testing.assert_array_equal(show(RAMP, tmp_path, PixelPaddingValue=100), whole)
+    assert len(np.unique(whole)) > 200
+
+
+def test_large_scans_are_unpacked_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [write_dicom(tmp_path / f"{number}.dcm", RAMP) for number in range(12)]
+    together, most, lock, unpack = 0, 0, threading.Lock(), dicom._unpack
+
+    def watch(dataset: Dataset) -> NDArray[np.integer]:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        time.sleep(0.002)
+        with lock:
+            together -= 1
+        return unpack(dataset)
+
+    monkeypatch.setattr(opening, "LARGE", 4095)
+    monkeypatch.setattr(dicom, "_unpack", watch)
+    monkeypatch.setattr(images, "count_cores", lambda: 4)
+    assert not any(isinstance(picture, ImageError) for _, picture in images.read_images(paths, 28))
+    assert most == 1
 
 
 def test_the_mark_counts_at_its_place_alone() -> None:

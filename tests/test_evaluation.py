@@ -26,6 +26,7 @@ from pneumocli.core.evaluation import (
     load_run_model,
 )
 from pneumocli.core.figures import ENSEMBLE_NAME, name_fold, read_figures, write_figures
+from pneumocli.core.hashes import record_hash
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.model import split_classifier
@@ -270,6 +271,7 @@ def test_members_of_different_networks_are_refused(cv_copy: Run) -> None:
     trunk = split_classifier(model).trunk
     trunk.set_weights([array + 0.5 for array in trunk.get_weights()])
     save_model(model, path, card)
+    record_hash(path)
     with pytest.raises(RunError) as caught:
         load_run_model(cv_copy)
     assert str(cv_copy.path) in str(caught.value)
@@ -279,6 +281,7 @@ def test_members_of_different_networks_are_refused(cv_copy: Run) -> None:
 def test_model_of_another_build_among_the_folds_is_refused(cv_copy: Run) -> None:
     build_ensemble(cv_copy)
     shutil.copy(cv_copy.path / ENSEMBLE, cv_copy.fold_path(2) / MODEL)
+    record_hash(cv_copy.fold_path(2) / MODEL)
     with pytest.raises(RunError):
         load_run_model(cv_copy)
 

@@ -24,6 +24,7 @@ from pneumocli.core.errors import DataError, PneumoError, WeightsError
 from pneumocli.core.experiments import cross_validate, train_single
 from pneumocli.core.figures import POOLED_NAME, Figures, name_fold, read_figures
 from pneumocli.core.groups import count_groups, find_originals, group_images
+from pneumocli.core.hashes import HASHES
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.inputs import gather_data
 from pneumocli.core.material import Material, SplitFeatures
@@ -75,8 +76,9 @@ def score_rows(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def test_cross_validation_leaves_every_file_and_no_other(cv_run: Run) -> None:
-    fold_files = {MODEL, HISTORY, POOLED_MAPS, "scores_out_of_fold.npz", "metrics_out_of_fold.json"}
-    expected = {CONFIG, DECISION, ATYPICAL, "scores_out_of_fold.npz", "metrics_out_of_fold.json"}
+    scored = {"scores_out_of_fold.npz", "metrics_out_of_fold.json"}
+    fold_files = {MODEL, HASHES, HISTORY, POOLED_MAPS, *scored}
+    expected = {CONFIG, DECISION, ATYPICAL, *scored}
     expected |= {f"fold_{fold}/{name}" for fold in range(1, FOLDS + 1) for name in fold_files}
     assert list_files(cv_run.path) == expected
     assert cv_run.is_complete
@@ -84,7 +86,7 @@ def test_cross_validation_leaves_every_file_and_no_other(cv_run: Run) -> None:
 
 def test_training_leaves_every_file_and_no_other(train_run: Run) -> None:
     scored = {"scores_val.npz", "scores_stopping.npz", "metrics_val.json"}
-    assert list_files(train_run.path) == {CONFIG, DECISION, MODEL, HISTORY, *scored}
+    assert list_files(train_run.path) == {CONFIG, DECISION, MODEL, HASHES, HISTORY, *scored}
     assert train_run.is_complete
 
 

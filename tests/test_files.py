@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumocli.core.files import hash_file, replacing, show_path, write_json
+from pneumocli.core.files import hash_file, replacing, write_json
 
 
 def list_names(directory: Path) -> list[str]:
@@ -77,14 +77,3 @@ def test_hash_of_a_published_example(tmp_path: Path) -> None:
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
     assert hash_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-
-
-@pytest.mark.parametrize("path", ["a.png", "x y/Röntgen 1.png", Path("b/c.png")])
-def test_plain_paths_are_shown_as_they_are(path: str | Path) -> None:
-    assert show_path(path) == str(path)
-
-
-@pytest.mark.parametrize("path", ["", "a\nb", "\x1b[2J", "\u202egnp", "\udcff"])
-def test_paths_that_a_terminal_may_not_show_are_written_out(path: str) -> None:
-    assert show_path(path) == repr(path)
-    assert show_path(path).isprintable()

@@ -2,6 +2,8 @@
 
 import io
 import os
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from pneumocli.core import images, opening
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import ImageError
 from pneumocli.core.images import (
@@ -22,6 +25,7 @@ from pneumocli.core.images import (
     read_image,
     read_images,
 )
+from pneumocli.core.limits import MAX_PIXELS
 
 Grey = NDArray[np.uint8]
 
@@ -266,14 +270,12 @@ def test_bytes_in_place_of_a_file(tmp_path: Path) -> None:
         read_image(Source("-", content=b""), 28)
 
 
-def test_a_pipe_in_place_of_a_file(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
     path = save(Image.fromarray(draw_levels(40, 50)), tmp_path / "xray.png")
     reading, writing = os.pipe()
     os.write(writing, path.read_bytes())
     os.close(writing)
-    np.testing.assert_array_equal(
-        read_image(Path(f"/dev/fd/{reading}"), 28).pixels, read_image(path, 28).pixels
-    )
+    assert refuse(Path(f"/dev/fd/{reading}")).endswith("(not a regular file)")
     os.close(reading)
 
 
@@ -322,7 +324,7 @@ def test_names_that_a_terminal_may_not_show_are_written_out(name: str) -> None:
         read_image(Source(name), 28)
     line = str(caught.value)
     assert line.isprintable()
-    assert line == f"{name!r} does not exist"
+    assert line == f"{repr(name)[1:-1] if name else repr(name)} does not exist"
 
 
 def test_missing_file(tmp_path: Path) -> None:
@@ -369,8 +371,12 @@ def test_greys_that_are_no_numbers(tmp_path: Path) -> None:
 
 def test_image_too_large_to_unpack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(Image.fromarray(draw_levels(100, 100)), tmp_path / "xray.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    refuse(path)
+    monkeypatch.setenv(MAX_PIXELS, "9999")
+    line = refuse(path)
+    assert "100 x 100 pixels" in line
+    assert MAX_PIXELS in line
+    monkeypatch.setenv(MAX_PIXELS, "10000")
+    assert read_image(path, 28).pixels.shape == (28, 28)
 
 
 def test_preparation_is_told_in_words() -> None:
@@ -406,3 +412,45 @@ def test_reading_stays_a_little_ahead(tmp_path: Path) -> None:
     reading = read_images(name(), 28)
     next(reading)
     assert len(asked) == READ_AHEAD
+
+
+@pytest.mark.parametrize("kind", ["L", "RGB", "RGBA", "LA", "I;16", "I;16B", "I", "P", "PA"])
+def test_strips_are_the_whole_image(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = draw_levels(60, 90)
+    if kind.startswith("I"):
+        number = {"I": "<i4", "I;16": "<u2", "I;16B": ">u2"}[kind]
+        image = Image.fromarray((levels.astype(int) * 255).astype(number))
+    else:
+        colours = [Image.fromarray(draw_levels(60, 90, seed)) for seed in range(4)]
+        image = Image.merge("RGBA", colours).convert({"P": "RGB", "PA": "LA"}.get(kind, kind)).convert(kind)
+    assert image.mode == kind
+    whole, colour = np.asarray(opening.to_grey(image)), opening.measure_colour(image)
+    monkeypatch.setattr(opening, "STRIP", 7 * 90)
+    np.testing.assert_array_equal(np.asarray(opening.to_grey(image)), whole)
+    assert opening.measure_colour(image) == colour
+    assert (colour > 0.01) is (kind in ("RGB", "RGBA", "P"))
+    assert len(np.unique(whole)) > 20
+
+
+def test_many_threads_read_large_images_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "LARGE", 100)
+    paths = [save(Image.fromarray(draw_levels(30, 40, seed)), tmp_path / f"{seed}.png") for seed in range(20)]
+    together, most, lock = 0, 0, threading.Lock()
+    whole = opening.to_grey
+
+    def watch(image: Image.Image) -> Image.Image:
+        nonlocal together, most
+        with lock:
+            together += 1
+            most = max(most, together)
+        time.sleep(0.002)
+        with lock:
+            together -= 1
+        return whole(image)
+
+    monkeypatch.setattr(images, "to_grey", watch)
+    monkeypatch.setattr(images, "count_cores", lambda: 4)
+    assert all(not isinstance(image, ImageError) for _, image in read_images(paths, 28))
+    assert most == 1

@@ -98,7 +98,9 @@ def test_a_process_loads_its_model_once(
     loaded: list[object] = []
     load = shards.open_predictor
     monkeypatch.setattr(
-        shards, "open_predictor", lambda found, engine: loaded.append(found) or load(found, engine)
+        shards,
+        "open_predictor",
+        lambda found, engine, **more: loaded.append(found) or load(found, engine, **more),
     )
     monkeypatch.setattr(shards, "SHARD", 32)
     shards._load.cache_clear()

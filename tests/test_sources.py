@@ -9,9 +9,11 @@ import pytest
 from pictures import draw_files
 from scans import write_dicom
 
-from pneumocli.core.errors import SettingError
+from pneumocli.core import sources
+from pneumocli.core.errors import ImageError, SettingError
 from pneumocli.core.images import Source, read_image
-from pneumocli.core.sources import list_sources, read_list, walk_files
+from pneumocli.core.limits import MAX_GB
+from pneumocli.core.sources import list_sources, read_list, read_list_file, walk_files
 
 STORED = np.zeros((8, 8), np.uint8)
 
@@ -44,9 +46,9 @@ IMAGES = ["a.JPG", "b.png", "deep/c.tiff", "deep/scan.dat", "scan", "scan.png"]
 
 def test_a_folder_gives_way_to_its_images_and_scans(xrays: Path) -> None:
     told: list[str] = []
-    sources = list_sources(["xrays"], notify=told.append)
-    assert [source.name for source in sources] == [f"xrays/{name}" for name in IMAGES]
-    assert all(source.found and source.fault is None for source in sources)
+    found = list_sources(["xrays"], notify=told.append)
+    assert [source.name for source in found] == [f"xrays/{name}" for name in IMAGES]
+    assert all(source.found and source.fault is None for source in found)
     assert told == ["xrays: passed over 5 hidden files or files that are not images"]
 
 
@@ -94,7 +96,11 @@ def test_what_would_block_or_is_broken_in_a_folder(xrays: Path) -> None:
     os.mkfifo(xrays / "pipe")
     (xrays / "gone.png").symlink_to("nowhere")
     (xrays / "loop").symlink_to(xrays)
-    assert list_names("xrays") == sorted([*(f"xrays/{name}" for name in IMAGES), "xrays/gone.png"])
+    odd = ["xrays/gone.png", "xrays/pipe.png"]
+    assert list_names("xrays") == sorted([*(f"xrays/{name}" for name in IMAGES), *odd])
+    for name, reason in zip(odd, ("does not exist", "not a regular file"), strict=True):
+        with pytest.raises(ImageError, match=reason):
+            read_image(Source(name), 28)
 
 
 def test_a_directory_that_cannot_be_read(xrays: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,21 +119,37 @@ def test_a_directory_that_cannot_be_read(xrays: Path, monkeypatch: pytest.Monkey
 
 def test_lists_name_files_and_folders_and_no_patterns(xrays: Path) -> None:
     (xrays / "*.png").write_bytes(b"")
-    sources = list_sources([], ["xrays/*.png", "xrays/deep", "-", "xrays/*.gif"])
-    assert [source.name for source in sources] == [
+    found = list_sources([], ["xrays/*.png", "xrays/deep", "-", "xrays/*.gif"])
+    assert [source.name for source in found] == [
         "xrays/*.png",
         "xrays/deep/c.tiff",
         "xrays/deep/scan.dat",
         "-",
         "xrays/*.gif",
     ]
-    assert all(source.content is None and source.fault is None for source in sources)
+    assert all(source.content is None and source.fault is None for source in found)
 
 
 def test_a_list_is_read_line_by_line() -> None:
     content = b"\xef\xbb\xbfa.png\n\nb c.png \r\n/x/\xff.png\nlast"
     assert read_list(io.BytesIO(content)) == ["a.png", "b c.png ", "/x/\udcff.png", "last"]
     assert read_list(io.BytesIO(b"")) == []
+
+
+def test_a_list_is_of_bounded_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "LARGEST_TEXT", 10)
+    (tmp_path / "list").write_bytes(b"0123456789")
+    assert read_list_file(tmp_path / "list") == ["0123456789"]
+    (tmp_path / "list").write_bytes(b"0123456789a")
+    with pytest.raises(ImageError, match="in parts"):
+        read_list_file(tmp_path / "list")
+
+
+def test_standard_input_is_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MAX_GB, "1e-8")
+    assert list_sources(["-"], stdin=io.BytesIO(b"0123456789"))[0].content == b"0123456789"
+    with pytest.raises(ImageError, match=MAX_GB):
+        list_sources(["-"], stdin=io.BytesIO(b"0123456789a"))
 
 
 def test_standard_input_is_one_image() -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pneumocli.commands.completing import complete_run
-from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
+from pneumocli.commands.options import Data, Force, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
 
 
 def ensemble(
@@ -22,6 +22,7 @@ def ensemble(
     data: Data = None,
     size: ScoredSize = None,
     runs: Runs = Path("runs"),
+    force: Force = False,
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
 ) -> None:
@@ -49,9 +50,9 @@ def ensemble(
             trained_on = complete_folds(found, listen, quiet)
             draw_training(found, OUT_OF_FOLD, trained_on, quiet)
         check_complete(found)
-        model, path = build_ensemble(found)
+        model, path = build_ensemble(found, force=force, notify=say)
         say(f"model: {path} ({path.stat().st_size / 1e6:.0f} MB)", quiet)
-        dataset, chosen = gather_split_data(found, data, size, split, listen, quiet)
-        evaluation = evaluate_run(found, dataset, chosen, model=model, listen=listen)
+        dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)
+        evaluation = evaluate_run(found, dataset, chosen, model=model, force=force, listen=listen)
     show_figures(evaluation.figures, output_format)
     draw_scored(found, found.results_path(dataset), chosen, dataset.pick(chosen), quiet)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pneumocli.commands.completing import complete_run
-from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
+from pneumocli.commands.options import Data, Force, Format, OutputFormat, Quiet, Runs, ScoredSize, Split
 
 
 def evaluate(
@@ -44,6 +44,7 @@ def evaluate(
     data: Data = None,
     size: ScoredSize = None,
     runs: Runs = Path("runs"),
+    force: Force = False,
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,
 ) -> None:
@@ -70,13 +71,22 @@ def evaluate(
     from pneumocli.commands.work import draw_scored, gather_split_data
 
     with show_progress(quiet) as listen:
-        dataset, chosen = gather_split_data(found, data, size, split, listen, quiet)
+        dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)
         from pneumocli.core.backend import load_backend
 
         load_backend()
         from pneumocli.core.evaluation import evaluate_run
 
-        evaluation = evaluate_run(found, dataset, chosen, rule=rule, prevalence=prevalence, listen=listen)
+        evaluation = evaluate_run(
+            found,
+            dataset,
+            chosen,
+            rule=rule,
+            prevalence=prevalence,
+            force=force,
+            listen=listen,
+            notify=say,
+        )
     figures = evaluation.figures
     names = [name for name in (figures.best_single, evaluation.main) if name is not None]
     show_figures(figures, output_format, names)

@@ -131,6 +131,12 @@ CacheLimit = Annotated[
 ]
 OutputFormat = Annotated[Format, typer.Option("--format", help="What is printed on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results, errors and the disclaimer only.")]
+Force = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Go on with model files or a preparation of images that are not the run's own."
+    ),
+]
 Recipe = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from pneumocli.commands.completing import complete_run
-from pneumocli.commands.options import Address, Engine, On, Quiet, RowFormat, Runs
+from pneumocli.commands.options import Address, Engine, Force, On, Quiet, RowFormat, Runs
 from pneumocli.core.progress import Notice
 from pneumocli.core.workers import Backend
 
@@ -77,6 +77,7 @@ def predict(
         ),
     ] = False,
     runs: Runs = Path("runs"),
+    force: Force = False,
     output_format: Annotated[
         RowFormat | None,
         typer.Option("--format", help="How answers are written.", show_default="by --output, else table"),
@@ -136,7 +137,7 @@ def predict(
             kind: EngineName = "keras" if deterministic and engine.value == "auto" else engine.value
             if elsewhere:
                 workers = close.enter_context(gathering(backend, address))
-                chosen = choose_predictor(found, kind, notify=notify)
+                chosen = choose_predictor(found, kind, force=force, notify=notify, warn=say)
             else:
                 opened = open_predictor(
                     found,
@@ -144,7 +145,9 @@ def predict(
                     images=len(sources),
                     explains=explanations is not None,
                     deterministic=deterministic,
+                    force=force,
                     notify=notify,
+                    warn=say,
                 )
                 chosen = opened.chosen
             card = chosen.card
@@ -186,6 +189,7 @@ def predict(
                     jobs=jobs,
                     deterministic=deterministic,
                     strict=strict,
+                    force=force,
                     listen=listen,
                     notify=notify,
                 )
@@ -196,8 +200,10 @@ def predict(
                     sources,
                     strict=strict,
                     illustrate=illustrate,
+                    force=force,
                     listen=listen,
                     notify=notify,
+                    warn=say,
                 )
             answers = tally.count(predicted)
             rows = (answer.to_row() for answer in answers)
@@ -242,15 +248,14 @@ def _choose_format(asked: RowFormat | None, output: Path | None) -> RowFormat:
 
 def _list_sources(names: list[str], files_from: str | None, notify: Notice) -> "list[Source]":
     from pneumocli.core.errors import ImageError
-    from pneumocli.core.sources import STDIN, list_sources, read_list
+    from pneumocli.core.sources import STDIN, list_sources, read_list, read_list_file
 
     stdin: BinaryIO | None = sys.stdin.buffer
     listed: list[str] = []
     if files_from == STDIN:
         listed, stdin = read_list(sys.stdin.buffer), None
     elif files_from is not None:
-        with open(files_from, "rb") as file:
-            listed = read_list(file)
+        listed = read_list_file(Path(files_from))
     sources = list_sources(names, listed, stdin=stdin, notify=notify)
     if not sources:
         raise ImageError(f"{files_from} names no images; write one path a line")

@@ -333,6 +333,7 @@ def gather_split_data(
     data: str | None,
     size: int | None,
     split: SplitName | None,
+    force: bool,
     listen: Listener,
     quiet: bool,
 ) -> tuple[Dataset, str]:
@@ -349,7 +350,9 @@ def gather_split_data(
         data = SYNTHETIC
     pixels = run.record.data.pixels if size is None else size
     found = gather_data(data, pixels, seed=None, listen=listen, notify=notify)
-    dataset, chosen = choose_scored(found, run, None if split is None else split.value)
+    dataset, chosen = choose_scored(
+        found, run, None if split is None else split.value, force=force, notify=say
+    )
     if not run.owns(dataset):
         trained_on = run.record.data.name
         notify(

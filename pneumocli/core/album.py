@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
+
+from pneumocli.core.reading import open_file, read_json
 
 PICTURES = "pictures.json"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -57,10 +59,10 @@ def list_pictures(folder: Path, splits: Sequence[str]) -> tuple[tuple[Picture, .
     """
     is_readable = True
     try:
-        listed = _PictureList.model_validate_json((folder / PICTURES).read_bytes()).pictures
+        listed = _PictureList.model_validate(read_json(folder / PICTURES)).pictures
     except FileNotFoundError:
         listed = _name_pictures(splits)
-    except (OSError, ValidationError):
+    except (OSError, ValueError):
         listed, is_readable = _name_pictures(splits), False
     pictures = tuple(
         Picture(folder / entry.file, entry.title, entry.alt or entry.title, entry.split)
@@ -93,7 +95,7 @@ def _is_picture(folder: Path, name: str) -> bool:
         path = folder / name
         if path.resolve(strict=True).parent != folder.resolve():
             return False
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(len(PNG_SIGNATURE)) == PNG_SIGNATURE
     except (OSError, ValueError):  # a name with a null byte is a ValueError
         return False

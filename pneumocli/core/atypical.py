@@ -11,14 +11,17 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from pneumocli.core.archive import check_arrays
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import replacing
 from pneumocli.core.images import Picture
+from pneumocli.core.reading import open_file, parse_json
 
 ATYPICAL, POOLED_MAPS = "atypical.npz", "pooled_maps.npz"
 
@@ -194,8 +197,8 @@ def pack_typical(typical: Typical) -> bytes:
     return content.getvalue()
 
 
-def unpack_typical(content: bytes, where: Path) -> Typical:
-    """Return what `pack_typical` packed; nothing in it is run as code.
+def unpack_typical(file: BinaryIO, where: Path) -> Typical:
+    """Return what `pack_typical` packed; nothing in it is run as code, and what it declares is checked first.
 
     Args:
         where: the file it comes from, for the message.
@@ -204,9 +207,10 @@ def unpack_typical(content: bytes, where: Path) -> Typical:
         RunError: it is damaged, or not of that form.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+        check_arrays(file)
+        with np.load(file, allow_pickle=False) as kept:
             mean, whitening = kept["mean"], kept["whitening"]
-            figures = TypicalFigures.model_validate_json(str(kept["figures"]))
+            figures = TypicalFigures.model_validate(parse_json(str(kept["figures"]).encode()))
     except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise
         raise RunError(
             f"{where}: the features of the training images cannot be read ({type(error).__name__}); the file "
@@ -235,7 +239,13 @@ def read_typical(folder: Path) -> Typical | None:
         RunError: it is damaged.
     """
     path = folder / ATYPICAL
-    return unpack_typical(path.read_bytes(), path) if path.is_file() else None
+    try:
+        with open_file(path) as file:
+            return unpack_typical(file, path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read ({error.strerror}); the run folder is damaged") from None
 
 
 def write_pooled_maps(folder: Path, index: NDArray[np.int64], pooled: NDArray[np.float32]) -> None:
@@ -254,9 +264,14 @@ def read_pooled_maps(folders: Iterable[Path]) -> NDArray[np.float32]:
     parts: list[NDArray[np.float32]] = []
     for path in (folder / POOLED_MAPS for folder in folders):
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                rows.append(kept["index"])
-                parts.append(kept["pooled"])
+            with open_file(path) as file:
+                check_arrays(file)
+                with np.load(file, allow_pickle=False) as kept:
+                    index, pooled = kept["index"], kept["pooled"]
+            if index.ndim != 1 or index.dtype != np.int64 or pooled.ndim != 2 or pooled.dtype != np.float32:
+                raise ValueError
+            rows.append(index)
+            parts.append(pooled)
         except FileNotFoundError:
             raise RunError(f"{path} is missing; the run folder has lost a part: train it anew") from None
         except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise

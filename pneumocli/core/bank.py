@@ -22,6 +22,7 @@ from numpy.typing import DTypeLike, NDArray
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.files import flush_folder, write_json
 from pneumocli.core.locking import HeldError, holding_file, is_held_file
+from pneumocli.core.reading import read_json
 
 CHUNK = 1 << 24  # bytes a step of the checksum
 ROOM_PATIENCE = 120.0  # seconds; to reserve room takes a moment
@@ -70,7 +71,7 @@ def open_bank(cache: Cache, key: Mapping[str, Any]) -> NDArray[Any] | None:
     """
     data, note = _paths(cache, name_bank(key))
     try:
-        facts = json.loads(note.read_text(encoding="utf-8"))
+        facts = read_json(note)
         kept = np.load(data, mmap_mode="r", allow_pickle=False)
         form = [list(kept.shape), str(kept.dtype)]
         whole = form == [facts["shape"], facts["dtype"]] and _sum_array(kept) == facts["crc32"]
@@ -204,8 +205,10 @@ def list_banks(cache: Cache) -> list[BankEntry]:
     entries = []
     for note in cache.directory.glob("*.json"):
         try:
-            facts = json.loads(note.read_text(encoding="utf-8"))
-            entries.append(BankEntry(note.stem, int(facts["bytes"]), note.stat().st_mtime, facts["key"]))
+            facts = read_json(note)
+            entries.append(
+                BankEntry(note.stem, int(facts["bytes"]), note.stat().st_mtime, dict(facts["key"]))
+            )
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return entries

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumocli.core.archive import check_arrays
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.files import replacing
+from pneumocli.core.reading import open_file
 from pneumocli.core.records import RunRecord, describe_versions
 
 FORM = 1  # to be raised whenever the file or what it means changes
@@ -100,11 +102,14 @@ class Checkpoint:
             CheckpointError: it is damaged, or was made with another key.
         """
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-                facts = json.loads(str(kept["facts"]))
-                found = {"form": facts.pop("form"), **facts.pop("key")}
-                best = facts.pop("best")
-                arrays = {name: _read_arrays(kept, name) for name in ("weights", "optimizer", "best")}
+            with open_file(self.path) as file:
+                check_arrays(file)
+                with np.load(file, allow_pickle=False) as kept:
+                    # Not `parse_json`: a loss may be infinite.
+                    facts = json.loads(str(kept["facts"]))
+                    found = {"form": facts.pop("form"), **facts.pop("key")}
+                    arrays = {name: _read_arrays(kept, name) for name in ("weights", "optimizer", "best")}
+            standing = _join(facts, arrays)
         except FileNotFoundError:
             return None
         except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise
@@ -112,14 +117,7 @@ class Checkpoint:
         differences = _list_differences(found, {"form": FORM, **self.key})
         if differences:
             raise CheckpointError(f"{self.path} was made with other work: {', '.join(differences)}")
-        last_is_best = best is not None and best["epoch"] == facts["epochs"] - 1
-        best_weights = arrays["weights"] if last_is_best else arrays["best"]
-        return Standing(
-            **facts,
-            weights=arrays["weights"],
-            optimizer=arrays["optimizer"],
-            best=None if best is None else Best(**best, weights=best_weights),
-        )
+        return standing
 
     def remove(self) -> None:
         """Remove the file if it is there."""
@@ -139,6 +137,18 @@ def describe_work(record: RunRecord, fold: int) -> dict[str, Any]:
 
 def _leave_out_arrays(items: list[tuple[str, Any]]) -> dict[str, Any]:
     return {name: value for name, value in items if name not in ("weights", "optimizer")}
+
+
+def _join(facts: dict[str, Any], arrays: Mapping[str, Arrays]) -> Standing:
+    best = facts.pop("best")
+    last_is_best = best is not None and best["epoch"] == facts["epochs"] - 1
+    best_weights = arrays["weights"] if last_is_best else arrays["best"]
+    return Standing(
+        **facts,
+        weights=arrays["weights"],
+        optimizer=arrays["optimizer"],
+        best=None if best is None else Best(**best, weights=best_weights),
+    )
 
 
 def _read_arrays(kept: Any, name: str) -> Arrays:

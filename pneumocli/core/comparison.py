@@ -82,7 +82,9 @@ def compare_runs(first: Run, second: Run, split: str | None, data: str | None = 
     (figures, scores), (other_figures, other_scores) = (
         _read_scored(run, split, data) for run in (first, second)
     )
-    if figures.data_digest != other_figures.data_digest or (scores.index != other_scores.index).any():
+    if figures.data_digest != other_figures.data_digest or not np.array_equal(
+        scores.index, other_scores.index
+    ):
         raise RunError(
             f"{first.path} and {second.path} have scored other {split} images ({figures.data}, "
             f"{other_figures.data}); score both on the same: pneumocli evaluate RUN --data FILE, and name it "

@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pneumocli import DISCLAIMER
 from pneumocli.core.atypical import TypicalFigures
 from pneumocli.core.calibration import apply_temperature
-from pneumocli.core.data import CLASS_NAMES
 from pneumocli.core.decision import Decision, Source
+from pneumocli.core.limits import LARGEST_PIXELS
 from pneumocli.core.records import DataRecord, WeightsRecord
 
 CARD = "pneumocli.json"
@@ -17,12 +17,14 @@ CARD = "pneumocli.json"
 class ModelCard(BaseModel):
     """What must be known to use a model and to say where it comes from."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     schema_version: Literal[1] = 1
     name: str = Field(description="of the run, and of the fold if it is one fold's model")
-    members: int = Field(ge=1, description="models whose probabilities are averaged; 1 for a single model")
-    pixels: int = Field(ge=1, description="side of the uint8 grey images that go in")
+    members: int = Field(
+        ge=1, le=1000, description="models whose probabilities are averaged; 1 for a single model"
+    )
+    pixels: int = Field(ge=1, le=LARGEST_PIXELS, description="side of the uint8 grey images that go in")
     preparation: int = Field(description="version of the way image files become pixels")
     threshold: float = Field(0.5, ge=0, le=1, description="called pneumonia from this uncalibrated score on")
     rule: str | None = Field(None, description="that chose the threshold; none for a fold of its own")
@@ -31,7 +33,7 @@ class ModelCard(BaseModel):
     atypical: TypicalFigures | None = Field(
         None, description="of the distances to the training images; none for a fold of its own"
     )
-    classes: tuple[str, ...] = CLASS_NAMES
+    classes: tuple[Literal["normal"], Literal["pneumonia"]] = ("normal", "pneumonia")
     data: DataRecord
     weights: WeightsRecord
     created: str

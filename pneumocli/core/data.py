@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.errors import DataError
+from pneumocli.core.archive import check_arrays
+from pneumocli.core.errors import DataError, PneumoError
+from pneumocli.core.reading import open_file
 from pneumocli.core.seeding import derive_generator
 
 NORMAL, PNEUMONIA = 0, 1
@@ -167,7 +169,8 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(f"{path} is a directory, not an .npz file; name the file in it")
     try:
         # Opened here, since numpy leaves a file open that turns out to be no archive.
-        with path.open("rb") as file:
+        with open_file(path) as file:
+            check_arrays(file)
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is a single array; --data takes an .npz file with {', '.join(KEYS)}")
@@ -177,7 +180,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(
             f"{path} does not exist; get the data with: pneumocli fetch, or try: --data synthetic"
         ) from None
-    except DataError:
+    except PneumoError:
         raise
     except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

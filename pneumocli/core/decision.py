@@ -1,6 +1,5 @@
 """The decision of a run: its threshold and its temperature, fixed once, on images that are not the test's."""
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +11,7 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.files import write_json
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.operating import choose_threshold
+from pneumocli.core.reading import read_json
 from pneumocli.core.runs import DECISION, Run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, read_scores
 
@@ -72,10 +72,10 @@ def read_decision(run: Run) -> Decision:
     """
     path = run.path / DECISION
     try:
-        return Decision.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Decision.model_validate(read_json(path))
     except FileNotFoundError:
         raise RunError(f"{path} is missing; the run folder has lost a part") from None
-    except (OSError, ValueError, ValidationError, RecursionError) as error:
+    except (OSError, ValueError, ValidationError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}); the run folder is damaged") from None
 
 

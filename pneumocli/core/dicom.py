@@ -12,12 +12,15 @@ patients are neither loaded nor repeated, nor is what pydicom says of a file, wh
 
 import logging
 import warnings
+import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.errors import ImageError, NoImageError
+from pneumocli.core.errors import ImageError, NoImageError, PneumoError
+from pneumocli.core.limits import fault_bytes, fault_pixels
+from pneumocli.core.opening import STRIP, wait_turn
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -53,6 +56,7 @@ INVERTED = "MONOCHROME1"
 GREYS = (INVERTED, "MONOCHROME2")
 COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 LUT_BITS = 16
+CHUNK = 1 << 20  # bytes that are inflated at once
 
 
 def is_dicom(head: bytes) -> bool:
@@ -60,11 +64,10 @@ def is_dicom(head: bytes) -> bool:
     return head[MAGIC_START : MAGIC_START + len(MAGIC)] == MAGIC
 
 
-def read_dicom(file: BinaryIO, most_pixels: int) -> NDArray[np.uint8]:
+def read_dicom(file: BinaryIO) -> NDArray[np.uint8]:
     """Read the one frame of a DICOM file as it is to be shown, uint8 (H, W), or (H, W, 3) if it has colour.
 
-    Args:
-        most_pixels: of larger images nothing is unpacked.
+    Of one with more pixels than `limits.most_pixels` nothing is unpacked.
 
     Raises:
         NoImageError: the file holds something else than an image, such as a report.
@@ -72,8 +75,8 @@ def read_dicom(file: BinaryIO, most_pixels: int) -> NDArray[np.uint8]:
             behind the file's name and has nothing in it that stands in the file's text.
     """
     try:
-        return _show(_read_tags(file), most_pixels)
-    except ImageError:
+        return _show(_read_tags(file))
+    except PneumoError:
         raise
     except Exception as error:  # pydicom promises no list, and its words may quote the file
         raise ImageError(f"is a damaged DICOM file ({type(error).__name__})") from None
@@ -93,27 +96,47 @@ def _read_tags(file: BinaryIO) -> "Dataset":
     from pydicom import dcmread
 
     _silence()
+    _check_deflated(file)
     dataset = dcmread(file, specific_tags=list(TAGS))
     if "PixelData" not in dataset:
         raise NoImageError("is a DICOM file without an image")
     return dataset
 
 
-def _show(dataset: "Dataset", most_pixels: int) -> NDArray[np.uint8]:
+def _check_deflated(file: BinaryIO) -> None:
+    """Raise ImageError for a deflated file that unpacks to too much: pydicom unpacks it whole."""
+    from pydicom.filereader import _read_file_meta_info, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    read_preamble(file, force=False)
+    if _read_file_meta_info(file).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        unpacking, size, packed = zlib.decompressobj(-zlib.MAX_WBITS), 0, file.read(CHUNK)
+        while packed:
+            size += len(unpacking.decompress(packed, CHUNK))
+            fault = fault_bytes(size)
+            if fault:
+                raise ImageError(fault)
+            packed = unpacking.unconsumed_tail or file.read(CHUNK)
+    file.seek(0)
+
+
+def _show(dataset: "Dataset") -> NDArray[np.uint8]:
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
         raise ImageError(
             f"is a DICOM file of {frames} frames; save the one that is meant as a file of its own"
         )
-    pixels = int(dataset.Rows) * int(dataset.Columns)
-    if pixels > most_pixels:
-        raise ImageError(f"is a DICOM image of {pixels} pixels; at most {most_pixels} are unpacked")
+    width, height = int(dataset.Columns), int(dataset.Rows)
+    fault = fault_pixels(width, height)
+    if fault:
+        raise ImageError(fault)
     form = str(dataset.PhotometricInterpretation)
     if form not in (*GREYS, *COLOURS) or int(dataset.BitsAllocated) > 16:
         raise ImageError("is a DICOM image of a kind that is not read; save it as 8 or 16 bit grey or as RGB")
-    stored = _unpack(dataset)
-    if form in GREYS:
-        return _show_greys(stored, dataset)
+    with wait_turn(width, height):
+        stored = _unpack(dataset)
+        if form in GREYS:
+            return _show_greys(stored, dataset)
     if stored.dtype != np.uint8:
         raise ImageError("is a DICOM image of colours of more than 8 bits; save it as 8-bit RGB")
     return stored.astype(np.uint8, copy=False)
@@ -152,7 +175,11 @@ def _show_greys(stored: NDArray[np.integer], dataset: "Dataset") -> NDArray[np.u
     if dataset.PhotometricInterpretation == INVERTED:
         shares = 1 - shares
     greys = np.rint(255 * shares).astype(np.uint8)
-    shown = greys[np.clip(stored.astype(np.int32), low, high) - low]
+    shown = np.empty(stored.shape, np.uint8)
+    rows = max(1, STRIP // max(1, stored.shape[1]))
+    for top in range(0, len(stored), rows):
+        strip = slice(top, top + rows)
+        shown[strip] = greys[np.clip(stored[strip].astype(np.int32), low, high) - low]
     if padding is not None:
         shown[padding] = 0
     return shown

@@ -6,7 +6,14 @@ from typing import Any, Literal
 
 from pneumocli.core.contract import ModelCard
 from pneumocli.core.errors import PneumoError, RunError, SettingError
-from pneumocli.core.predictor import ONNX_SUFFIX, hash_predictor, list_source_files, place_onnx
+from pneumocli.core.hashes import check_hash
+from pneumocli.core.predictor import (
+    ONNX_SUFFIX,
+    hash_predictor,
+    list_model_files,
+    list_source_files,
+    place_onnx,
+)
 from pneumocli.core.progress import Notice, keep_quiet
 from pneumocli.core.runs import Run
 from pneumocli.core.scorer import Scorer
@@ -43,7 +50,14 @@ class Opened:
     model: Any  # Keras is not imported here
 
 
-def choose_predictor(found: Run | Path, engine: Engine = "auto", *, notify: Notice = keep_quiet) -> Chosen:
+def choose_predictor(
+    found: Run | Path,
+    engine: Engine = "auto",
+    *,
+    force: bool = False,
+    notify: Notice = keep_quiet,
+    warn: Notice = keep_quiet,
+) -> Chosen:
     """Choose what other processes are to open and answer with; the Keras model is not loaded here.
 
     Raises:
@@ -55,6 +69,8 @@ def choose_predictor(found: Run | Path, engine: Engine = "auto", *, notify: Noti
     from pneumocli.core.backend import load_backend
 
     load_backend()
+    for path in list_model_files(found):
+        check_hash(path, force=force, notify=warn)
     from pneumocli.core.evaluation import read_predictor_card
     from pneumocli.core.inference import name_engine
 
@@ -72,7 +88,9 @@ def open_predictor(
     images: int | None = None,
     explains: bool = False,
     deterministic: bool = False,
+    force: bool = False,
     notify: Notice = keep_quiet,
+    warn: Notice = keep_quiet,
 ) -> Opened:
     """Open what `runs.find_predictor` has found, with the library that is asked for or that is there.
 
@@ -80,6 +98,7 @@ def open_predictor(
         images: how many are going to be scored; None for many.
         explains: maps are asked for, which Keras alone can give.
         deterministic: one thread, where Keras answers.
+        force, warn: as for `artefact.load_model`.
         notify: is told in a line why an ONNX file that is there is not used.
 
     Raises:
@@ -96,7 +115,7 @@ def open_predictor(
     from pneumocli.core.evaluation import load_predictor, load_predictor_typical
     from pneumocli.core.inference import KerasScorer
 
-    model, card = load_predictor(found)
+    model, card = load_predictor(found, force=force, notify=warn)
     scorer = KerasScorer(model, card, load_predictor_typical(found))
     return Opened(Chosen("keras", card, hash_predictor(found), scorer.engine), scorer, model)
 
@@ -120,6 +139,7 @@ def _open_session(
             notify(f"--explain needs Keras, which answers in place of {path}")
         return None
     try:
+        check_hash(path)
         session = Session(path, images)
         if not session.contract.is_of(list_source_files(found)):
             raise RunError(

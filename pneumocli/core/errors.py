@@ -1,8 +1,14 @@
 """What can go wrong for a user. A message says what was received and what to do next, in one line."""
 
+from pneumocli.core.wording import show_plain
+
 
 class PneumoError(Exception):
     """Something a user can mend; the command line prints it as one line and exits with 1."""
+
+    def __init__(self, message: str) -> None:
+        # A file that it names may have any name, and a library's words may have several lines.
+        super().__init__(show_plain(message))
 
 
 class SettingError(PneumoError):

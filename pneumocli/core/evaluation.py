@@ -22,12 +22,13 @@ from pneumocli.core.figures import (
     read_figures,
     write_figures,
 )
+from pneumocli.core.hashes import record_hash
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.medmnist import list_results, write_result
 from pneumocli.core.metrics import average_scores
 from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.predictor import list_model_files
-from pneumocli.core.progress import Listener, ignore
+from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.records import stamp_time
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, scoring
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
@@ -60,7 +61,9 @@ def evaluate_run(
     model: keras.Model | None = None,
     rule: str | None = None,
     prevalence: float | None = None,
+    force: bool = False,
     listen: Listener = ignore,
+    notify: Notice = keep_quiet,
 ) -> Evaluation:
     """Score a split with a run's model or models, and keep scores and figures in the run folder.
 
@@ -75,6 +78,8 @@ def evaluate_run(
         model: the run's model, if it is loaded already.
         rule: another rule than the run's, for these figures alone; it is fixed on the same scores.
         prevalence: share of pneumonia elsewhere, 0 to 1, for PPV and NPV there.
+        force: take model files that are not those the run wrote, and replace figures of other images.
+        notify: is told in a line what was taken because of `force`.
 
     Raises:
         DataError: there is no such split, or the images are of another size than those the run was
@@ -91,9 +96,9 @@ def evaluate_run(
     scored_split = dataset.pick(split)
     images, labels, digest = scored_split.images, scored_split.labels, scored_split.digest()
     place = run.results_path(dataset)
-    if place != run.path:
+    if place != run.path and not force:
         _check_name(place, split, digest)
-    model = load_run_model(run) if model is None else model
+    model = load_run_model(run, force=force, notify=notify) if model is None else model
     members = compute_member_scores(model, images, stage=f"scores on {split}", listen=listen)
     best = None
     if run.record.kind == "cv":
@@ -139,19 +144,22 @@ def _check_name(place: Path, split: str, digest: str) -> None:
     is_there = (place / f"metrics_{split}.json").is_file()
     if is_there and read_figures(place, split).data_digest != digest:
         raise RunError(
-            f"{place} holds figures of other images of that name; move or remove that folder, or give the "
-            "data another name"
+            f"{place} holds figures of other images of that name; give the data another name, or "
+            "replace the figures with --force"
         )
 
 
-def load_run_model(run: Run) -> keras.Model:
+def load_run_model(run: Run, *, force: bool = False, notify: Notice = keep_quiet) -> keras.Model:
     """Return the run's classifier, or the ensemble of its folds' classifiers.
 
+    Args:
+        force, notify: as for `artefact.load_model`.
+
     Raises:
-        RunError: parts of the run are missing, or do not belong together.
+        RunError: parts of the run are missing, are not those it wrote, or do not belong together.
     """
     check_complete(run)
-    models = [load_model(folder / MODEL)[0] for folder in run.member_paths()]
+    models = [load_model(folder / MODEL, force=force, notify=notify)[0] for folder in run.member_paths()]
     if run.record.kind == "train":
         return models[0]
     try:
@@ -160,23 +168,33 @@ def load_run_model(run: Run) -> keras.Model:
         raise RunError(f"{run.path}: {error}; train it anew: pneumocli cv") from None
 
 
-def build_ensemble(run: Run) -> tuple[keras.Model, Path]:
-    """Build a cross-validation's ensemble and write it as one model file into the run folder."""
-    model = load_run_model(run)
+def build_ensemble(run: Run, *, force: bool = False, notify: Notice = keep_quiet) -> tuple[keras.Model, Path]:
+    """Build a cross-validation's ensemble and write it as one model file into the run folder.
+
+    Args:
+        force, notify: as for `load_run_model`.
+    """
+    model = load_run_model(run, force=force, notify=notify)
     with scoring(run):
         save_model(model, run.path / ENSEMBLE, _describe_ensemble(run), read_typical(run.path))
+        record_hash(run.path / ENSEMBLE)
     return model, run.path / ENSEMBLE
 
 
-def load_predictor(found: Run | Path) -> tuple[keras.Model, ModelCard]:
+def load_predictor(
+    found: Run | Path, *, force: bool = False, notify: Notice = keep_quiet
+) -> tuple[keras.Model, ModelCard]:
     """Load the model that `runs.find_predictor` has found: raw pixels in, logits of its members out.
 
+    Args:
+        force, notify: as for `artefact.load_model`.
+
     Raises:
-        RunError: it is damaged, or not a model of pneumocli.
+        RunError: it is damaged, not a model of pneumocli, or not the one that its run wrote.
     """
     if isinstance(found, Run) and len(list_model_files(found)) > 1:
-        return load_run_model(found), _describe_ensemble(found)
-    return load_model(list_model_files(found)[0])
+        return load_run_model(found, force=force, notify=notify), _describe_ensemble(found)
+    return load_model(list_model_files(found)[0], force=force, notify=notify)
 
 
 def read_predictor_card(found: Run | Path) -> ModelCard:

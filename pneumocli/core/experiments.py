@@ -28,6 +28,7 @@ from pneumocli.core.figures import POOLED_NAME, choose_best, compute_figures, na
 from pneumocli.core.files import filling, write_json
 from pneumocli.core.groups import digest_groups, find_originals, group_images
 from pneumocli.core.hardware import choose_jobs
+from pneumocli.core.hashes import record_hash
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.locking import HeldError, holding_file
 from pneumocli.core.material import Material, prepare_material
@@ -388,6 +389,7 @@ def _write_model(
     )
     card = card if decision is None else card.decide(decision)
     save_model(trained.join(), folder / MODEL, card, typical)
+    record_hash(folder / MODEL)
 
 
 def _write_figures(

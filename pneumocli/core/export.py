@@ -19,6 +19,7 @@ from pneumocli.core.contract import CARD, ModelCard
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.evaluation import load_predictor, load_predictor_typical
 from pneumocli.core.files import replacing
+from pneumocli.core.hashes import record_hash
 from pneumocli.core.inference import KerasScorer, take_answers
 from pneumocli.core.metrics import average_scores
 from pneumocli.core.predictor import hash_predictor, list_source_files
@@ -93,6 +94,8 @@ def export_onnx(found: Run | Path, path: Path, sample: Sample, *, listen: Listen
         contract = contract.model_copy(update={"checked": checked})
         _write(graph, contract, partial)
         onnx.checker.check_model(str(partial))
+    if isinstance(found, Run) and path.parent.resolve() == found.path.resolve():
+        record_hash(path)
     return contract
 
 

@@ -13,6 +13,7 @@ from pneumocli import __version__
 from pneumocli.core.errors import DataError, DownloadError, PneumoError, WeightsError
 from pneumocli.core.files import replacing
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
+from pneumocli.core.reading import open_file
 
 if TYPE_CHECKING:
     from requests import Response
@@ -86,7 +87,7 @@ def place_of(source: Source, directory: Path) -> Path:
 
 def compute_md5(path: Path) -> str:
     """Return a file's MD5 in hexadecimal digits."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 

@@ -1,6 +1,5 @@
 """The figures of a run's models on one split: what `metrics_<split>.json` holds."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from pneumocli.core.metrics import (
     project_values,
     summarize_folds,
 )
+from pneumocli.core.reading import read_json
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import Scores
 from pneumocli.core.uncertainty import Estimate, estimate_figures
@@ -134,10 +134,10 @@ def read_figures(folder: Path, split: str) -> Figures:
     """
     path = folder / f"metrics_{split}.json"
     try:
-        return Figures.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return Figures.model_validate(read_json(path))
     except FileNotFoundError:
         raise RunError(f"{path} is missing; the run folder has lost a part") from None
-    except (OSError, ValueError, ValidationError, RecursionError) as error:
+    except (OSError, ValueError, ValidationError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}); the run folder is damaged") from None
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pneumocli.core.reading import open_file
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -85,14 +87,5 @@ def write_json(path: Path, content: Any) -> None:
 
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def show_path(path: str | os.PathLike[str]) -> str:
-    """Return a path as a terminal may show it: in one line, and nothing in it moves the cursor.
-
-    One with characters that cannot be printed, or bytes that are no text, is written as Python writes it.
-    """
-    name = os.fspath(path)
-    return name if name.isprintable() and name else repr(name)

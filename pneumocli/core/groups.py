@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pneumocli.core.data import Split, hash_images
 from pneumocli.core.errors import DataError
+from pneumocli.core.reading import open_text
 
 NEAR_CORRELATION = 0.99
 COLUMNS = ("index", "group")
@@ -104,7 +105,7 @@ def read_groups(path: Path, n: int) -> NDArray[np.int64]:
         DataError: the file is missing, unreadable, or not of that form.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path) as file:
             return _read_table(path, file, n)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; --groups takes a CSV file with {_name_columns()}") from None

@@ -1,6 +1,5 @@
 """How a training went, epoch by epoch: `history.json` as numbers."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.errors import RunError
+from pneumocli.core.reading import read_json
 from pneumocli.core.runs import HISTORY
 
 LEARNT = ("loss", "auc", "val_loss", "val_auc")
@@ -50,7 +50,7 @@ def read_history(folder: Path) -> History:
     """
     path = folder / HISTORY
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))["epochs"]
+        entries = read_json(path)["epochs"]
         phase = tuple(str(entry["phase"]) for entry in entries)
         epoch = np.array([entry["epoch"] for entry in entries], np.int64)
         values = {

@@ -17,12 +17,13 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from pneumocli.core.dicom import MAGIC, MAGIC_START, is_dicom, read_dicom
-from pneumocli.core.errors import ImageError
-from pneumocli.core.files import show_path
+from pneumocli.core.errors import ImageError, PneumoError
 from pneumocli.core.hardware import count_cores
+from pneumocli.core.opening import measure_colour, open_bounded, to_grey, turn_upright
+from pneumocli.core.reading import open_file
 
 # Kept in a run's record; to be raised whenever these steps give other pixels than before.
 PREPARATION_VERSION = 2
@@ -97,7 +98,8 @@ def describe_steps(pixels: int) -> str:
 def read_image(source: Path | Source, pixels: int) -> Picture:
     """Read an image as the network takes it.
 
-    A file is DICOM if it has DICOM's mark at byte 128, whatever its name.
+    A file is DICOM if it has DICOM's mark at byte 128, whatever its name. A pipe, a device or a socket is
+    refused, never waited for.
 
     Args:
         pixels: side of the images that the model was trained on.
@@ -110,17 +112,20 @@ def read_image(source: Path | Source, pixels: int) -> Picture:
         source = Source(str(source))
     if source.fault is not None:
         raise source.fault
-    name = "standard input" if source.content is not None else show_path(source.name)
+    name = "standard input" if source.content is not None else source.name or "''"
     try:
         # Opened here: from a path Pillow maps some TIFF files into memory and turns them wrongly.
         with _open(source) as file:
-            head = file.read(MAGIC_START + len(MAGIC))
+            if is_dicom(file.read(MAGIC_START + len(MAGIC))):
+                file.seek(0)
+                return prepare_image(Image.fromarray(read_dicom(file)), pixels)
             file.seek(0)
-            with _open_dicom(file) if is_dicom(head) else Image.open(file, formats=FORMATS) as image:
-                image.load()
+            with open_bounded(file, FORMATS) as image:
                 return prepare_image(image, pixels)
     except ImageError as error:
         raise type(error)(f"{name} {error}") from None
+    except PneumoError:
+        raise
     except FileNotFoundError:
         raise ImageError(f"{name} does not exist") from None
     except IsADirectoryError:
@@ -130,24 +135,16 @@ def read_image(source: Path | Source, pixels: int) -> Picture:
             f"{name} is not an image that can be read; give PNG, JPEG, TIFF, BMP, WebP or DICOM"
         ) from None
     except Exception as error:  # Pillow promises no list of what a damaged file can raise
-        reason = show_path(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        words = (isinstance(error, OSError) and error.strerror) or str(error)
+        reason = words.splitlines()[0] if words else type(error).__name__
         raise ImageError(f"{name} cannot be read as an image ({reason})") from None
 
 
 def _open(source: Source) -> BinaryIO:
     if source.content is not None:
         return io.BytesIO(source.content)
-    file = open(source.name, "rb")  # noqa: SIM115, closed by who reads it
-    if file.seekable():
-        return file
-    with file:  # a pipe
-        return io.BytesIO(file.read())
-
-
-def _open_dicom(file: BinaryIO) -> Image.Image:
-    # As many as Pillow unpacks of other kinds before it takes a file for a trap.
-    most = 2 * Image.MAX_IMAGE_PIXELS if Image.MAX_IMAGE_PIXELS else 2**32
-    return Image.fromarray(read_dicom(file, most))
+    # Not by way of `Path`, to which no name is a name for where one stands.
+    return open_file(source.name)
 
 
 def read_images(
@@ -179,9 +176,9 @@ def _try_image(source: Path | Source, pixels: int) -> Picture | ImageError:
 
 def prepare_image(image: Image.Image, pixels: int) -> Picture:
     """Return the image as the network takes it, with what it looked like; see `read_image`."""
-    upright = ImageOps.exif_transpose(image)
-    looks = Looks(upright.width, upright.height, _measure_colour(upright))
-    return Picture(_make_square(_to_grey(upright), pixels), looks)
+    upright = turn_upright(image)
+    looks = Looks(upright.width, upright.height, measure_colour(upright))
+    return Picture(_make_square(to_grey(upright), pixels), looks)
 
 
 def _make_square(grey: Image.Image, pixels: int) -> NDArray[np.uint8]:
@@ -198,36 +195,6 @@ def _make_square(grey: Image.Image, pixels: int) -> NDArray[np.uint8]:
     square = grey.crop((left, top, left + side, top + side))
     shrunk = square.resize((pixels, pixels), Image.Resampling.BILINEAR)
     return np.asarray(_pass_jpeg(shrunk) if pixels == MEASURED_PIXELS else shrunk)
-
-
-def _measure_colour(image: Image.Image) -> float:
-    """Return how far an image is from grey, see `Looks`."""
-    if image.mode.startswith(("1", "L", "I", "F")) and image.mode != "LAB":
-        return 0.0
-    red, green, blue = _show_over_black(image).convert("RGB").split()
-    lightest = ImageChops.lighter(red, ImageChops.lighter(green, blue))
-    darkest = ImageChops.darker(red, ImageChops.darker(green, blue))
-    counts = np.array(ImageChops.subtract(lightest, darkest).histogram())
-    return float(counts @ np.arange(256) / (255 * counts.sum()))
-
-
-def _to_grey(image: Image.Image) -> Image.Image:
-    """8-bit grey; 16-bit greys are scaled to their full range, transparency lies over black."""
-    if image.mode == "F":
-        raise ImageError("holds floating-point grey levels, whose range is not known; save it as 8 or 16 bit")
-    if image.mode.startswith("I"):
-        levels = np.asarray(image, dtype=np.float64)
-        if levels.max(initial=0) > 255:
-            levels = levels / 257  # 65535 / 255
-        return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
-    return _show_over_black(image).convert("L")
-
-
-def _show_over_black(image: Image.Image) -> Image.Image:
-    if not image.has_transparency_data:
-        return image
-    shown = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", shown.size, (0, 0, 0, 255)), shown)
 
 
 def _pass_jpeg(image: Image.Image) -> Image.Image:

@@ -12,7 +12,7 @@ from pneumocli.core.bank import Cache
 from pneumocli.core.collection import read_collection
 from pneumocli.core.data import WHOLE, Dataset, load_dataset
 from pneumocli.core.division import divide_dataset
-from pneumocli.core.errors import DataError, PneumoError, RunError
+from pneumocli.core.errors import DataError, PneumoError
 from pneumocli.core.fetch import (
     OFFICIAL_SIZES,
     SOURCES,
@@ -24,8 +24,8 @@ from pneumocli.core.fetch import (
 )
 from pneumocli.core.files import hash_file
 from pneumocli.core.groups import join_groups, read_groups
-from pneumocli.core.images import ALIKE, PREPARATION_VERSION
 from pneumocli.core.listing import is_collection
+from pneumocli.core.preparation import check_preparation
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.records import FileRecord, WeightsRecord
 from pneumocli.core.runs import Run
@@ -126,12 +126,21 @@ def read_data(
     return DataInput(dataset, source, identify(dataset, source).sentence)
 
 
-def choose_scored(found: DataInput, run: Run, split: str | None) -> tuple[Dataset, str]:
+def choose_scored(
+    found: DataInput,
+    run: Run,
+    split: str | None,
+    *,
+    force: bool = False,
+    notify: Notice = keep_quiet,
+) -> tuple[Dataset, str]:
     """Return the data set to score a run on, and which split of it.
 
     Args:
         found: read without a seed.
         split: "val", "test" or "all"; None means test where the data has it, else all.
+        force: score also where the run was trained with another way of reading image files; `notify` is
+            told so.
 
     Returns:
         The run's own images divided as for its training; of other images that name no splits, all.
@@ -141,11 +150,8 @@ def choose_scored(found: DataInput, run: Run, split: str | None) -> tuple[Datase
         RunError: the run was trained with another way of reading image files.
     """
     dataset, record = found.dataset, run.record
-    if found.path is not None and is_collection(found.path) and record.preparation not in ALIKE:
-        raise RunError(
-            f"{run.path} was trained with preparation {record.preparation} of image files, this version of "
-            f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"
-        )
+    if found.path is not None and is_collection(found.path):
+        check_preparation(str(run.path), record.preparation, force=force, notify=notify)
     if WHOLE in dataset.splits:
         with suppress(DataError):  # too few to have been divided
             divided = divide_dataset(dataset, record.settings.seed)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from pneumocli.core.data import CLASS_NAMES, SPLIT_NAMES
 from pneumocli.core.errors import DataError
 from pneumocli.core.progress import Notice, keep_quiet
+from pneumocli.core.reading import open_text
 from pneumocli.core.sources import is_image_name, walk_files
 
 LABELS = {name: label for label, name in enumerate(CLASS_NAMES)} | {"0": 0, "1": 1}
@@ -141,7 +142,7 @@ def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the line number and the fields of each row; empty lines are passed over."""
     line = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_text(path) as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
             header: list[str] | None = None
             for fields in reader:

@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from pneumocli.core.errors import PneumoError
+from pneumocli.core.reading import read_json
 from pneumocli.core.records import stamp_time
 
 
@@ -60,7 +61,7 @@ def holding_file(
 def describe_holder(path: Path) -> str:
     """Return who holds a lock file: "process 123 on host, since ...", or "another process"."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        words = json.loads(path.read_bytes())
+        words = read_json(path)
         return f"process {words['pid']} on {words['host']}, since {words['since']}"
     return "another process"
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import keras
 
 from pneumocli.core.config import Precision, TrainConfig
-from pneumocli.core.errors import WeightsError
+from pneumocli.core.errors import PneumoError, WeightsError
+from pneumocli.core.reading import open_file
 from pneumocli.core.seeding import derive_seed
+from pneumocli.core.weights import check_weights
 
 # To be raised whenever the trunk gives other numbers for the same image and weights.
 TRUNK_VERSION = 1
@@ -55,7 +57,11 @@ def build_resnet50(image_size: int, weights: Path | None) -> keras.Model:
     if weights is None:
         return keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape)
     try:
+        with open_file(weights) as file:
+            check_weights(file)
         return keras.applications.ResNet50(include_top=False, weights=str(weights), input_shape=shape)
+    except PneumoError:
+        raise
     except Exception as error:  # Keras and h5py promise no list of what a wrong file can raise
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise WeightsError(

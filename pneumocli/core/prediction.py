@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from pneumocli.core.atypical import judge_image
 from pneumocli.core.calibration import apply_temperature, squash_logits
 from pneumocli.core.contract import ModelCard
-from pneumocli.core.errors import ImageError, NoImageError, RunError
-from pneumocli.core.files import show_path
-from pneumocli.core.images import ALIKE, PREPARATION_VERSION, Picture, Source, read_images
+from pneumocli.core.errors import ImageError, NoImageError
+from pneumocli.core.images import Picture, Source, read_images
 from pneumocli.core.metrics import average_scores, call_labels
+from pneumocli.core.preparation import check_preparation
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
 from pneumocli.core.scorer import Scorer
+from pneumocli.core.wording import show_plain
 
 NAMED_FAILURES = 20
 
@@ -113,8 +114,10 @@ def predict_files(
     *,
     strict: bool = False,
     illustrate: Illustrate | None = None,
+    force: bool = False,
     listen: Listener = ignore,
     notify: Notice = keep_quiet,
+    warn: Notice = keep_quiet,
 ) -> Iterator[Prediction | Failure]:
     """Answer for each image, in the order given; one that cannot be read stops none of the others.
 
@@ -125,16 +128,14 @@ def predict_files(
     Args:
         strict: an atypical image is a failure, with the same reason.
         illustrate: adds pictures to a batch's predictions; none are made without it.
+        force: answer also where the model was trained with another way of reading images.
         notify: is told how many were passed over.
+        warn: is told in a line what was gone on with because of `force`.
 
     Raises:
         RunError: the model was trained with another way of reading images.
     """
-    if card.preparation not in ALIKE:
-        raise RunError(
-            f"{card.name} was trained with preparation {card.preparation} of image files, this version of "
-            f"pneumocli has {PREPARATION_VERSION}; train it anew, or use the pneumocli that trained it"
-        )
+    check_preparation(card.name, card.preparation, force=force, notify=warn)
     size = min(scorer.batch_size, len(sources))
     done = passed_over = 0
     for batch in _batch(read_images(sources, card.pixels), size):
@@ -152,7 +153,7 @@ def predict_files(
             if isinstance(picture, Picture):
                 answer = next(answered)
                 if strict and answer.atypical is not None:
-                    reason = f"{show_path(path)} is atypical: {answer.atypical}"
+                    reason = f"{show_plain(path)} is atypical: {answer.atypical}"
                     yield Failure(path, reason, answer.atypical)
                 else:
                     yield answer

@@ -1,6 +1,5 @@
 """How fast work went on this machine, kept from run to run, so that the next can say how long it takes."""
 
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pneumocli.core.fetch import cache_directory
 from pneumocli.core.files import write_json
 from pneumocli.core.hardware import count_cores, read_processor
 from pneumocli.core.plan import Plan, Step
+from pneumocli.core.reading import read_json
 
 LAST = 5  # measurements of a kind of work that are kept
 
@@ -73,7 +73,7 @@ def name_memory(plan: Plan, gpu: bool) -> str:
 def read_rates(path: Path) -> Rates:
     """Return what was measured before; nothing if there is no file or it is damaged."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path)
         steps = {
             str(name): tuple(Rate(float(start), float(speed)) for start, speed in measured if speed > 0)
             for name, measured in facts["steps"].items()

@@ -1,6 +1,5 @@
 """Doing a run again from its `config.json`, and telling what would not be the same."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from pneumocli.core.config import TrainConfig, check_config, choose_config
 from pneumocli.core.data import SEEN_NAMES
 from pneumocli.core.errors import DataError, RunError, SettingError, WeightsError
 from pneumocli.core.inputs import DataInput, WeightsInput
+from pneumocli.core.reading import read_json
 from pneumocli.core.records import Kind, RunRecord, describe_versions
 from pneumocli.core.runs import CONFIG
 
@@ -29,7 +29,7 @@ def read_record(path: Path, kind: Kind) -> RunRecord:
     """
     file = path / CONFIG if path.is_dir() else path
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except FileNotFoundError:
         raise RunError(
             f"{file} does not exist; name a run's {CONFIG}, such as runs/{kind}-1/{CONFIG}"

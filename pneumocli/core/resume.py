@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from pneumocli.core.checkpoint import Checkpoint, CheckpointError, describe_work
 from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.figures import name_fold
 from pneumocli.core.files import write_json
 from pneumocli.core.progress import Notice
+from pneumocli.core.reading import read_json
 from pneumocli.core.records import Kind, RunRecord
 from pneumocli.core.runs import (
     INPUTS,
@@ -49,8 +50,8 @@ def write_inputs(run: Run, data: Path | None, weights: Path | None, groups: Path
 def read_inputs(run: Run) -> Inputs:
     """Return the files that a run was started with, as far as it knows them and they are still there."""
     try:
-        kept = Inputs.model_validate_json((run.path / INPUTS).read_bytes())
-    except (OSError, ValidationError):
+        kept = Inputs.model_validate(read_json(run.path / INPUTS))
+    except (OSError, ValueError):
         return Inputs()
     there = {name: path for name, path in kept.model_dump().items() if path and os.path.exists(path)}
     return Inputs(**there)

@@ -22,6 +22,7 @@ complete when the file that is written last, its metrics, is there. Until then t
     .*.partial*                             what a killed process had half written
 """
 
+import os
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -35,6 +36,7 @@ from pneumocli.core.data import SEEN_NAMES, Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import remove_partials, write_json
 from pneumocli.core.locking import HeldError, describe_holder, holding_file, is_held_file
+from pneumocli.core.reading import read_json
 from pneumocli.core.records import Kind, RunRecord
 from pneumocli.core.scores import OUT_OF_FOLD
 
@@ -156,7 +158,8 @@ def open_run(path: Path) -> Run:
     if not path.is_dir():
         raise RunError(f"{path} is not a run folder; train one with: pneumocli cv")
     try:
-        return Run(path, RunRecord.model_validate_json(config.read_bytes()))
+        _check_inside(path)
+        return Run(path, RunRecord.model_validate(read_json(config)))
     except FileNotFoundError:
         raise RunError(
             f"{path} is not a run folder: it has no {CONFIG}; train one with: pneumocli cv"
@@ -170,6 +173,22 @@ def open_run(path: Path) -> Run:
         ) from None
     except OSError as error:
         raise RunError(f"{config} cannot be read ({error.strerror}); the run cannot be used") from None
+    except ValueError as error:
+        raise RunError(f"{config} is not what pneumocli writes ({error}); the run cannot be used") from None
+
+
+def _check_inside(path: Path) -> None:
+    """Check that no part of a run folder is a link to elsewhere: results would be written there.
+
+    Raises:
+        RunError: one is.
+    """
+    home = os.path.realpath(path)
+    for directory, inner, files in os.walk(path):
+        for name in (*inner, *files):
+            part = os.path.join(directory, name)
+            if os.path.islink(part) and os.path.commonpath([home, os.path.realpath(part)]) != home:
+                raise RunError(f"{part} is a link that leads out of the run folder; put a copy in its place")
 
 
 def list_runs(runs_dir: Path) -> list[Run]:
@@ -249,7 +268,7 @@ def find_predictor(runs_dir: Path, named: Path | None = None) -> Run | Path:
         if not named.is_file():
             raise RunError(f"{named} does not exist; name a run folder or a .keras file of pneumocli")
         return named
-    if named is not None and (named / MODEL).is_file() and not (named / CONFIG).is_file():
+    if named is not None and (named / MODEL).is_file() and not os.path.lexists(named / CONFIG):
         return named / MODEL
     return find_run(runs_dir, named)
 

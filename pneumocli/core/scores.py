@@ -8,8 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.errors import RunError
+from pneumocli.core.archive import check_arrays
+from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.files import replacing
+from pneumocli.core.reading import open_file
 
 OUT_OF_FOLD: Final = "out_of_fold"
 STOPPING: Final = "stopping"  # the validation images without a copy in train
@@ -54,12 +56,31 @@ def read_scores(folder: Path, split: str) -> Scores:
     """
     path = folder / f"scores_{split}.npz"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return Scores(kept["index"], kept["y_true"], kept["y_score"])
+        with open_file(path) as file:
+            check_arrays(file)
+            with np.load(file, allow_pickle=False) as kept:
+                scores = Scores(kept["index"], kept["y_true"], kept["y_score"])
+        _check_form(scores)
+        return scores
     except FileNotFoundError:
         raise RunError(f"{path} is missing; the run folder has lost a part") from None
+    except PneumoError:
+        raise
     except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise
         raise RunError(f"{path} cannot be read ({type(error).__name__}); the run folder is damaged") from None
+
+
+def _check_form(scores: Scores) -> None:
+    """Raise ValueError where the arrays are not what `write_scores` writes."""
+    forms = (scores.index.dtype.kind, scores.y_true.dtype.kind, scores.y_score.dtype.kind)
+    n = len(scores.index)
+    if forms not in {("i", "i", "f")} or {scores.index.shape, scores.y_true.shape, scores.y_score.shape} != {
+        (n,)
+    }:
+        raise ValueError("arrays of other types or shapes")
+    is_right = np.isin(scores.y_true, (0, 1)).all() and ((scores.y_score >= 0) & (scores.y_score <= 1)).all()
+    if not n or not is_right:
+        raise ValueError("labels or probabilities out of range")
 
 
 def pool_scores(parts: Sequence[Scores]) -> Scores:

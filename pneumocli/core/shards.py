@@ -37,6 +37,7 @@ class _Shard:
     sha256: str
     sources: tuple[Source, ...]
     strict: bool
+    force: bool = False
 
 
 def predict_shards(
@@ -48,6 +49,7 @@ def predict_shards(
     jobs: int | None = None,
     deterministic: bool = False,
     strict: bool = False,
+    force: bool = False,
     listen: Listener = ignore,
     notify: Notice = keep_quiet,
 ) -> Iterator[Prediction | Failure]:
@@ -70,7 +72,9 @@ def predict_shards(
     is_run = isinstance(found, Run)
     place = found.path if isinstance(found, Run) else found
     for tasks in _batch(cut, ROUND * at_once):
-        shards = [_Shard(place, is_run, chosen.engine, chosen.model_sha256, part, strict) for part in tasks]
+        shards = [
+            _Shard(place, is_run, chosen.engine, chosen.model_sha256, part, strict, force) for part in tasks
+        ]
         results = workers.do(_answer_shard, shards, at_once, deterministic, notify)
         for shard, answers in zip(shards, results, strict=True):
             yield from answers
@@ -96,15 +100,18 @@ def _batch(items: Iterable[One], size: int) -> Iterator[tuple[One, ...]]:
 
 
 def _answer_shard(shard: _Shard, listen: Listener) -> list[Prediction | Failure]:
-    opened = _load(shard.place, shard.is_run, shard.engine, shard.sha256)
+    opened = _load(shard.place, shard.is_run, shard.engine, shard.sha256, shard.force)
     card = opened.chosen.card
-    return list(predict_files(opened.scorer, card, shard.sources, strict=shard.strict, listen=listen))
+    answers = predict_files(
+        opened.scorer, card, shard.sources, strict=shard.strict, force=shard.force, listen=listen
+    )
+    return list(answers)
 
 
 @lru_cache(maxsize=1)
-def _load(place: Path, is_run: bool, engine: Engine, sha256: str) -> Opened:
+def _load(place: Path, is_run: bool, engine: Engine, sha256: str, force: bool) -> Opened:
     """Open the model that answers, once a process."""
-    opened = open_predictor(open_run(place) if is_run else place, engine)
+    opened = open_predictor(open_run(place) if is_run else place, engine, force=force)
     if opened.chosen.model_sha256 != sha256:
         raise RunError(f"a worker finds another model in {place} than the command does; was it replaced?")
     return opened

@@ -3,14 +3,15 @@
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from pneumocli.core.dicom import MAGIC, MAGIC_START, is_dicom
 from pneumocli.core.errors import ImageError, SettingError
-from pneumocli.core.files import show_path
 from pneumocli.core.images import SUFFIXES, Source
+from pneumocli.core.limits import fault_bytes, most_bytes
 from pneumocli.core.progress import Notice, keep_quiet
+from pneumocli.core.reading import LARGEST_TEXT, open_file
 
 STDIN = "-"
 
@@ -40,6 +41,7 @@ def list_sources(
 
     Raises:
         SettingError: standard input is named more than once, or is not to be had.
+        ImageError: it holds more bytes than `limits.most_bytes`.
     """
     sources: list[Source] = []
     for name in names:
@@ -48,16 +50,45 @@ def list_sources(
         elif stdin is None or any(source.content is not None for source in sources):
             raise SettingError("- means standard input, which can be read once; name it once")
         else:
-            sources.append(Source(STDIN, content=stdin.read()))
+            content = stdin.read(most_bytes() + 1)
+            fault = fault_bytes(len(content))
+            if fault:
+                raise ImageError(f"standard input has more than fits: it {fault}")
+            sources.append(Source(STDIN, content=content))
     for name in listed:
         sources.extend(_expand(name, notify))
     return sources
 
 
 def read_list(file: BinaryIO) -> list[str]:
-    """Return the paths of a list, one a line; empty lines are passed over."""
-    lines = file.read().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    """Return the paths of a list, one a line; empty lines are passed over.
+
+    Raises:
+        ImageError: it is larger than `reading.LARGEST_TEXT`.
+    """
+    content = file.read(LARGEST_TEXT + 1)
+    if len(content) > LARGEST_TEXT:
+        raise ImageError(f"the list of images is larger than {LARGEST_TEXT / 1e6:g} MB; give it in parts")
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     return [os.fsdecode(line) for line in (line.removesuffix(b"\r") for line in lines) if line]
+
+
+def read_list_file(path: Path) -> list[str]:
+    """Return the paths of a list in a regular file; see `read_list`.
+
+    Raises:
+        ImageError: as there, or the file cannot be read, or is a pipe or a device.
+    """
+    try:
+        with open_file(path) as file:
+            return read_list(file)
+    except FileNotFoundError:
+        raise ImageError(f"{path} does not exist; --files-from takes a file with one path a line") from None
+    except OSError as error:
+        raise ImageError(
+            f"{path} cannot be read as a list ({error.strerror}); name a regular file, or give the list on "
+            "standard input: --files-from -"
+        ) from None
 
 
 def walk_files(folder: str | os.PathLike[str], refuse: Callable[[OSError], None]) -> Iterator[str]:
@@ -93,7 +124,7 @@ def _expand_pattern(name: str, notify: Notice) -> Iterator[Source]:
         return
     matches = sorted(glob.glob(name, recursive=True))
     if not matches:
-        yield Source(name, fault=ImageError(f"{show_path(name)} matches no file"))
+        yield Source(name, fault=ImageError(f"{name} matches no file"))
     for match in matches:
         yield from _expand(match, notify)
 
@@ -113,24 +144,22 @@ def _expand(name: str, notify: Notice) -> Iterator[Source]:
         yield Source(os.path.join(name, inside), found=True)
     for error in faults:
         place = os.fspath(error.filename)
-        yield Source(place, fault=ImageError(f"{show_path(place)} cannot be read ({error.strerror})"))
+        yield Source(place, fault=ImageError(f"{place} cannot be read ({error.strerror})"))
     if not found and not faults:
-        fault = ImageError(f"{show_path(name)} is a directory without an image file; name image files")
+        fault = ImageError(f"{name} is a directory without an image file; name image files")
         yield Source(name, fault=fault)
     if others:
-        notify(f"{show_path(name)}: passed over {others} hidden files or files that are not images")
+        notify(f"{name}: passed over {others} hidden files or files that are not images")
 
 
 def _is_image(path: str) -> bool:
     """Return whether a file in a folder is to be read: by its name, or by its bytes if it is DICOM."""
     if os.path.basename(path).startswith(HIDDEN):
         return False
-    if not os.path.isfile(path):  # to open a pipe would wait for ever
-        return is_image_name(path) and not os.path.exists(path)
     if is_image_name(path):
         return True
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             return is_dicom(file.read(MAGIC_START + len(MAGIC)))
     except OSError:
         return False

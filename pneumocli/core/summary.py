@@ -1,6 +1,5 @@
 """What a run folder says of its run, gathered in one place; what is not there is named as a gap."""
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, name_fold, read_figures
 from pneumocli.core.medmnist import list_results
 from pneumocli.core.metrics import Metrics
+from pneumocli.core.reading import read_json
 from pneumocli.core.runs import CONFIG, DECISION, EXTERNAL, HISTORY, Run, find_run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.uncertainty import Estimate, estimate_figures
@@ -215,7 +215,7 @@ def _read_courses(run: Run) -> dict[str, Course]:
     found = {}
     for name, folder in zip(names, run.member_paths(), strict=True):
         try:
-            epochs = json.loads((folder / HISTORY).read_text(encoding="utf-8"))["epochs"]
+            epochs = read_json(folder / HISTORY)["epochs"]
             kept = [entry for entry in epochs if entry["kept"]][-1]
             found[name] = Course(
                 head_epochs=sum(entry["phase"] == "head" for entry in epochs),

@@ -9,6 +9,7 @@ from pneumocli.core.comparison import Comparison
 from pneumocli.core.decision import Decision
 from pneumocli.core.figures import ENSEMBLE_NAME, Figures
 from pneumocli.core.metrics import FIGURES, Metrics
+from pneumocli.core.wording import show_plain
 from pneumocli.report.tables import SOURCES, start_table, write_caption
 
 FIGURE_TITLES = {
@@ -93,9 +94,9 @@ def _add_models(
     for name in names:
         metrics = models[name]
         shown = f"{name} (best single)" if name == figures.best_single else name
-        main.add_row(Text(shown), *(f"{getattr(metrics, figure):.4f}" for figure in FIGURES))
+        main.add_row(Text(show_plain(shown)), *(f"{getattr(metrics, figure):.4f}" for figure in FIGURES))
         counts.add_row(
-            Text(shown),
+            Text(show_plain(shown)),
             str(metrics.n),
             f"{metrics.threshold:.4f}",
             *(str(count) for count in (metrics.tn, metrics.fp, metrics.fn, metrics.tp)),

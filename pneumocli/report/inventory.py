@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pneumocli.core.inventory import RunEntry
+from pneumocli.core.wording import show_plain
 from pneumocli.report.tables import start_table, write_caption
 
 
@@ -20,20 +21,20 @@ def tabulate_inventory(found: Sequence[RunEntry], directory: Path) -> list[Table
     figures.columns[-1].overflow = "fold"
     for entry in found:
         folds = "" if entry.folds is None else f"{entry.finished}/{entry.folds}"
-        name = Text(f"{'SYNTHETIC ' if entry.synthetic else ''}{entry.name}")
+        name = Text(show_plain(f"{'SYNTHETIC ' if entry.synthetic else ''}{entry.name}"))
         main.add_row(
             name,
             entry.state,
             entry.kind or "",
             folds,
-            Text(entry.recipe or ""),
+            Text(show_plain(entry.recipe or "")),
             "" if entry.seed is None else str(entry.seed),
-            _tell_day(entry.created),
+            show_plain(_tell_day(entry.created)),
         )
         if entry.auc is not None:
             values = (entry.auc, entry.test_auc, entry.test_accuracy)
             shown = ("-" if value is None else f"{value:.4f}" for value in values)
-            figures.add_row(name, *shown, Text(entry.data or ""))
+            figures.add_row(name, *shown, Text(show_plain(entry.data or "")))
     damaged = [f"{entry.name}: {entry.reason}" for entry in found if entry.reason is not None]
     if damaged:
         main.caption = write_caption("damaged: " + "; ".join(damaged))

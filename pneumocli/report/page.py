@@ -20,6 +20,8 @@ from markupsafe import Markup
 from pneumocli import DISCLAIMER, __version__
 from pneumocli.core.album import Picture
 from pneumocli.core.files import replacing
+from pneumocli.core.opening import open_bounded
+from pneumocli.core.reading import open_file
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
 from pneumocli.report.checklist import USER, list_items
@@ -234,7 +236,8 @@ def _group_pictures(pictures: Sequence[Picture]) -> list[_Group]:
 def _embed(picture: Picture) -> _Drawn | None:
     """Return a picture as a data URI, with the size that its header names; None if it cannot be read."""
     try:
-        content = picture.path.read_bytes()
+        with open_file(picture.path) as file:
+            content = file.read()
         width, height = struct.unpack(">II", content[16:24])
     except (OSError, struct.error):
         return None
@@ -252,7 +255,7 @@ def shrink_png(content: bytes) -> bytes:
 
     written = io.BytesIO()
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+        with open_bounded(io.BytesIO(content), ("PNG",)) as image:
             flat = Image.new("RGBA", image.size, "white")
             flat.alpha_composite(image.convert("RGBA"))
         few = flat.convert("RGB").quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)

@@ -1,17 +1,17 @@
 """The pictures of a run folder: which there are, and the list of them with a sentence on each."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.data import Split
 from pneumocli.core.figures import POOLED_NAME, name_fold
 from pneumocli.core.files import write_json
 from pneumocli.core.history import read_history
+from pneumocli.core.reading import read_json
 from pneumocli.core.runs import Run
 from pneumocli.core.scored import ScoredSplit
 from pneumocli.report.curves import plot_precision_recall, plot_roc
@@ -167,6 +167,6 @@ def read_pictures(place: Path) -> list[Picture]:
     Nothing but pictures hangs on it, and the next scoring writes it anew.
     """
     try:
-        return PictureList.model_validate(json.loads((place / PICTURES).read_text(encoding="utf-8"))).pictures
-    except (OSError, ValueError, ValidationError, RecursionError):
+        return PictureList.model_validate(read_json(place / PICTURES)).pictures
+    except (OSError, ValueError):
         return []

@@ -6,6 +6,7 @@ from rich.text import Text
 from pneumocli.core.config import RECIPES
 from pneumocli.core.forecast import Forecast
 from pneumocli.core.plan import Plan
+from pneumocli.core.wording import show_plain
 from pneumocli.report.tables import start_table
 
 UNKNOWN_TIME = "not known yet; told after the first batches"
@@ -19,11 +20,11 @@ def tabulate_forecast(found: Forecast) -> list[Table]:
     main.show_header = False
     main.columns[1].justify, main.columns[1].overflow, main.columns[1].no_wrap = "left", "fold", False
     name = "" if found.data.synthetic else f"{found.data.name}: "
-    main.add_row("data", Text(f"{name}{found.data.identity}"))
+    main.add_row("data", Text(show_plain(f"{name}{found.data.identity}")))
     main.add_row("train", _tell_classes(plan, "train"))
     main.add_row("validation", f"{_tell_classes(plan, 'stopping')}, none like one in train")
-    main.add_row("weights", Text(found.weights))
-    main.add_row("recipe", Text(_tell_recipe(plan)))
+    main.add_row("weights", Text(show_plain(found.weights)))
+    main.add_row("recipe", Text(show_plain(_tell_recipe(plan))))
     main.add_row("precision", f"{plan.precision.value} in training, float32 in scoring")
     main.add_section()
     for phase in plan.phases:
@@ -38,18 +39,20 @@ def tabulate_forecast(found: Forecast) -> list[Table]:
     if found.takes_up is not None:
         done = [str(fold.fold) for fold in plan.folds if fold.is_finished]
         what = f"finished folds: {', '.join(done)}" if done else "nothing finished"
-        main.add_row("goes on with", Text(f"{found.takes_up}, {what}"))
+        main.add_row("goes on with", Text(show_plain(f"{found.takes_up}, {what}")))
     main.add_section()
     if found.cache is not None and found.cache_limit is not None and found.cache_free is not None:
         kept = f" ({_tell_bytes(plan.kept_bytes)} of them seem to be there)" if plan.kept_bytes else ""
         main.add_row("features", f"{_tell_bytes(plan.feature_bytes)} on disk behind {plan.cut}{kept}")
         limit = "no limit" if found.cache_limit > 1e15 else f"at most {_tell_bytes(found.cache_limit)}"
         enough = "" if plan.feature_bytes - plan.kept_bytes <= found.cache_free else ": too little room"
-        main.add_row("cache", Text(f"{found.cache}, {limit}, {_tell_bytes(found.cache_free)} free{enough}"))
+        main.add_row(
+            "cache", Text(show_plain(f"{found.cache}, {limit}, {_tell_bytes(found.cache_free)} free{enough}"))
+        )
     else:
         main.add_row("features", "not kept: computed again in each epoch")
     main.add_row("models", f"{_tell_bytes(plan.model_bytes)} on disk")
-    main.add_row("runs", Text(f"{found.runs}, {_tell_bytes(found.runs_free)} free"))
+    main.add_row("runs", Text(show_plain(f"{found.runs}, {_tell_bytes(found.runs_free)} free")))
     memory = "not known yet" if found.memory is None else f"{_tell_bytes(found.memory)} in an earlier run"
     main.add_row("own memory", f"{memory}; images: {_tell_bytes(plan.data_bytes)}")
     main.add_row("time", UNKNOWN_TIME if found.time is None else f"{found.time}, by earlier runs here")

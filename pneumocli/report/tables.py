@@ -12,8 +12,8 @@ from rich.text import Text, TextType
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.examination import Examination
-from pneumocli.core.files import show_path
 from pneumocli.core.session import DISTANCE, IMAGE, MEANINGS, Contract
+from pneumocli.core.wording import show_plain
 
 SOURCES = {"out_of_fold": "out-of-fold images", "val": "validation images without a copy in train"}
 
@@ -44,7 +44,11 @@ def _style(words: TextType, style: str) -> Text:
 def start_table(title: str, columns: Sequence[str]) -> Table:
     """Return an empty table; the first column takes what users named, the others numbers and words."""
     table = _TitledTable(
-        title=Text(title), box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left", pad_edge=False
+        title=Text(show_plain(title)),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        pad_edge=False,
     )
     for position, column in enumerate(columns):
         # Numbers and words stay whole; what a user named breaks into lines rather than being cut.
@@ -55,7 +59,7 @@ def start_table(title: str, columns: Sequence[str]) -> Table:
 
 def write_caption(line: str) -> Text:
     """Return the words below a table, of which nothing is taken for markup."""
-    return Text(line, style="table.caption")
+    return Text(show_plain(line), style="table.caption")
 
 
 def tabulate_audit(audit: Audit) -> list[Table]:
@@ -82,14 +86,14 @@ def tabulate_examination(found: Examination) -> list[Table]:
     main.add_row("processor", Text(f"{found.processor}, {found.cores} cores"))
     main.add_row("native bfloat16", "yes" if found.native_bfloat16 else "no")
     main.add_row("devices", Text(", ".join(found.devices)))
-    main.add_row("data", Text(found.data or "none yet: pneumocli fetch"))
-    main.add_row("weights", Text(found.weights or "none yet: pneumocli fetch"))
+    main.add_row("data", Text(show_plain(found.data or "none yet: pneumocli fetch")))
+    main.add_row("weights", Text(show_plain(found.weights or "none yet: pneumocli fetch")))
     main.add_row("cache", Text(f"{found.cache} ({found.free_bytes / 1e9:.0f} GB free)"))
     total = sum(bank.bytes for bank in found.features)
     kept = start_table(f"kept features: {total / 1e9:.2f} GB", ["content", "GB", "last used"])
     for bank in found.features:
         used = datetime.fromtimestamp(bank.used).strftime("%Y-%m-%d %H:%M")
-        kept.add_row(Text(bank.content), f"{bank.bytes / 1e9:.2f}", used)
+        kept.add_row(Text(show_plain(bank.content)), f"{bank.bytes / 1e9:.2f}", used)
     return [main, kept]
 
 
@@ -98,7 +102,7 @@ def tabulate_export(contract: Contract, file: Path) -> Table:
     card, checked = contract.card, contract.checked
     mark = "SYNTHETIC " if card.data.synthetic else ""
     table = _start_facts(f"{mark}{card.name} as ONNX")
-    table.add_row("file", Text(f"{show_path(file)} ({file.stat().st_size / 1e6:.0f} MB)"))
+    table.add_row("file", Text(f"{show_plain(str(file))} ({file.stat().st_size / 1e6:.0f} MB)"))
     table.add_row("takes", Text(f"{IMAGE}: {card.pixels} x {card.pixels} grey pixels, uint8, as they are"))
     names = [name for name in MEANINGS if name != IMAGE and (name != DISTANCE or card.atypical is not None)]
     table.add_row("gives", Text(", ".join(names)))
@@ -142,7 +146,7 @@ def tabulate_predictions(
         spread = [f"{row['spread']:.4f}"] if has_members else []
         label = f"? {row['label']}" if row.get("uncertain") else str(row["label"])
         # As text: a path may hold what Rich takes for markup.
-        image = Text(show_path(str(row["path"])))
+        image = Text(show_plain(str(row["path"])))
         if row.get("atypical"):
             image.append(f"\n  atypical: {row['atypical']}")
         table.add_row(image, f"{row['probability']:.4f}", *spread, label)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.wording import show_plain
 
 SYNTHETIC_NOTE = "synthetic data: drawn images; these figures say nothing about real X-rays"
 
@@ -37,9 +38,9 @@ def _choose_colours() -> Literal["auto"] | None:
 
 
 def say(line: str, quiet: bool = False) -> None:
-    """Write a line of talk on stderr, as it is: paths may hold what Rich takes for markup."""
+    """Write a line of talk on stderr: a name in it may hold what Rich takes for markup, or escapes."""
     if not quiet:
-        open_stderr().print(line, markup=False, emoji=False)
+        open_stderr().print(show_plain(line), markup=False, emoji=False)
 
 
 def warn_use(synthetic: bool = False) -> None:
