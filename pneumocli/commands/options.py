@@ -117,9 +117,9 @@ On = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Of the cluster: HOST:6379 for Ray, tcp://HOST:8786 for Dask.",
+        help="Of the cluster: HOST:6379 for Ray, tcp://HOST:8786 for Dask; else what their own variables name.",
         metavar="ADDRESS",
-        show_default="RAY_ADDRESS or this machine's cluster; DASK_SCHEDULER_ADDRESS",
+        show_default=False,
     ),
 ]
 KeepCache = Annotated[
