@@ -117,7 +117,7 @@ On = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Of the cluster: HOST:6379 for Ray, tcp://HOST:8786 for Dask; else what their own variables name.",
+        help="Of the cluster: HOST:6379 for Ray, tcp://HOST:8786 for Dask; else as their own variables say.",
         metavar="ADDRESS",
         show_default=False,
     ),
