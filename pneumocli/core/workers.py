@@ -24,6 +24,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TRIES = 4  # of a call whose workers are lost
+REACHED_IN = 20.0  # seconds in which a cluster has to answer
 RAY_NOTICES = 20.0  # seconds until Ray no longer counts the workers of a machine that is gone
 
 
@@ -187,6 +188,10 @@ def _join_ray(address: str | None) -> Iterator[Workers]:
     except ImportError:
         raise PneumoError("--backend ray needs Ray; install it with: pip install 'pneumocli[ray]'") from None
     try:
+        # Ray itself tries for minutes to reach a machine that does not answer.
+        host, _, port = (address or os.environ.get("RAY_ADDRESS", "")).rpartition(":")
+        if host and port.isdigit() and "://" not in host:
+            socket.create_connection((host, int(port)), timeout=REACHED_IN).close()
         ray.init(
             address=address or "auto",
             log_to_driver=False,
@@ -243,7 +248,7 @@ def _join_dask(address: str | None) -> Iterator[Workers]:
         )
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
-        client = distributed.Client(address, timeout="20s", set_as_default=False)
+        client = distributed.Client(address, timeout=REACHED_IN, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise PneumoError(f"no Dask scheduler at {address} ({_first_line(error)}); is it started?") from None
     try:
