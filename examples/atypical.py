@@ -97,11 +97,13 @@ def main() -> None:
     arguments = parser.parse_args()
     load_backend()
     from pneumocli.core.evaluation import load_predictor, load_predictor_typical
+    from pneumocli.core.inference import KerasScorer
     from pneumocli.core.prediction import Prediction, predict_files
     from pneumocli.core.runs import find_predictor
 
     found = find_predictor(Path("runs"), arguments.model)
     (model, card), typical = load_predictor(found), load_predictor_typical(found)
+    scorer = KerasScorer(model, card, typical)
     if typical is None:
         sys.exit(f"{card.name} keeps nothing of its training images; train a model with this version")
     figures = typical.figures
@@ -120,9 +122,7 @@ def main() -> None:
             tried.insert(2, ("X-ray image files", list_sources([str(arguments.xrays)])))
         for name, paths in tried:
             answers = [
-                answer
-                for answer in predict_files(model, card, paths, typical=typical)
-                if isinstance(answer, Prediction)
+                answer for answer in predict_files(scorer, card, paths) if isinstance(answer, Prediction)
             ]
             reasons = [answer.atypical for answer in answers if answer.atypical is not None]
             far = sum(reason.startswith("unlike") for reason in reasons)

@@ -239,8 +239,9 @@ def row_predict(bench: Bench, files: int = 1000) -> list[Row]:
     import numpy as np
     from PIL import Image
 
-    from pneumocli.core.artefact import ModelCard
+    from pneumocli.core.contract import ModelCard
     from pneumocli.core.images import PREPARATION_VERSION
+    from pneumocli.core.inference import KerasScorer
     from pneumocli.core.model import join_classifier
     from pneumocli.core.prediction import predict_files
     from pneumocli.core.records import DataRecord, WeightsRecord, stamp_time
@@ -260,6 +261,7 @@ def row_predict(bench: Bench, files: int = 1000) -> list[Row]:
     )  # fmt: skip
     model = join_classifier(build_real_parts(bench))
     model.compile(jit_compile=False)
+    scorer = KerasScorer(model, card)
     ready_array = rng.integers(0, 256, (files, 28, 28, 1)).astype(np.uint8)
     paths = sorted(folder.iterdir())
     bare, ours = [], []
@@ -269,7 +271,7 @@ def row_predict(bench: Bench, files: int = 1000) -> list[Row]:
         model.predict(ready_array, batch_size=BATCH, verbose=0)
         bare.append(time.perf_counter() - started)
         started = time.perf_counter()
-        assert sum(1 for _ in predict_files(model, card, paths)) == files
+        assert sum(1 for _ in predict_files(scorer, card, paths)) == files
         ours.append(time.perf_counter() - started)
     floor = f"{count_operations(model) / measure_rate('float32') * 1000:.1f} ms an image"
     name = f"predict, {files} JPEG files of 1280 x 1024 / model.predict on an array"

@@ -17,5 +17,7 @@ pneumocli evaluate --ensemble "$PNEUMOCLI_RUNS"
 echo "== answers for image files"
 python "$here/draw_chest.py" "$directory/chests"
 pneumocli predict "$directory"/chests/*.png
+echo "== one page that says all of it"
+pneumocli report
 echo "== what is left in $PNEUMOCLI_RUNS"
 ls "$PNEUMOCLI_RUNS"/*

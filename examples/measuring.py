@@ -103,13 +103,13 @@ class _WatchedMemory:
 
     def _watch(self) -> None:
         while self._process.poll() is None:
-            each = list(_count_anonymous(self._process.pid)) or [0]
+            each = list(count_anonymous(self._process.pid)) or [0]
             self.largest = max(self.largest, *each)
             self.together = max(self.together, sum(each))
             time.sleep(0.5)
 
 
-def _count_anonymous(pid: int) -> Iterator[int]:
+def count_anonymous(pid: int) -> Iterator[int]:
     """Yield the own memory in bytes of a process and its children: mapped file pages are not counted."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -117,7 +117,7 @@ def _count_anonymous(pid: int) -> Iterator[int]:
                 yield int(line.split()[1]) * 1024
         for children in Path(f"/proc/{pid}/task").glob("*/children"):
             for child in children.read_text().split():
-                yield from _count_anonymous(int(child))
+                yield from count_anonymous(int(child))
     except (OSError, ValueError):
         return  # it has ended meanwhile
 

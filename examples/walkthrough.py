@@ -79,11 +79,14 @@ def write_dicom(path: Path, grey: "object") -> None:
 
 
 def run_command(command: str, folder: Path, environment: dict[str, str]) -> str:
-    """Return what a command says on both streams, without the folder's own path."""
+    """Return what a command says on both streams, without this machine's paths and spaces at the end."""
     done = subprocess.run(
         command, shell=True, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     said = done.stdout.decode().replace(str(folder), "~/walkthrough")
+    for name in ("PNEUMOCLI_DATA", "PNEUMOCLI_WEIGHTS"):
+        said = said.replace(environment[name], f"~/data/{Path(environment[name]).name}")
+    said = "".join(f"{line.rstrip()}\n" for line in said.splitlines())
     ended = f"(exit code {done.returncode})\n" if done.returncode else ""
     return said + ended
 

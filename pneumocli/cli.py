@@ -15,6 +15,7 @@ from pneumocli.commands.cv import cv
 from pneumocli.commands.doctor import doctor
 from pneumocli.commands.ensemble import ensemble
 from pneumocli.commands.evaluate import evaluate
+from pneumocli.commands.export import export
 from pneumocli.commands.fetch import fetch
 from pneumocli.commands.predict import predict
 from pneumocli.commands.report import report
@@ -82,7 +83,7 @@ def _options(
     pass
 
 
-for command in (fetch, train, cv, evaluate, ensemble, predict, compare, report, runs, doctor):
+for command in (fetch, train, cv, evaluate, ensemble, export, predict, compare, report, runs, doctor):
     app.command(epilog=EPILOG)(command)
 
 

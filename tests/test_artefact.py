@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from small import TINY
 
 from pneumocli import DISCLAIMER
-from pneumocli.core.artefact import CARD, ModelCard, load_model, read_card, save_model
+from pneumocli.core.artefact import load_model, read_card, save_model
+from pneumocli.core.contract import CARD, ModelCard
 from pneumocli.core.decision import Decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.inference import compute_member_scores

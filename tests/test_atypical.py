@@ -212,12 +212,16 @@ def test_two_groups_are_enough() -> None:
 
 def test_image_is_judged_by_its_looks_and_then_by_its_distance(typical: Typical) -> None:
     plain, coloured, cut = make_picture(), make_picture(colour=0.5), typical.figures.cut
-    assert judge_image(plain, cut, typical) is None
+    assert judge_image(plain, cut, typical.figures) is None
     assert judge_image(plain, None, None) is None
-    assert judge_image(plain, cut + 8, typical) == (
+    assert judge_image(plain, cut + 8, typical.figures) == (
         f"unlike the training images (distance {cut + 8:.1f}, cut {cut:.1f})"
     )
-    assert judge_image(coloured, cut + 8, typical) == judge_image(coloured, None, None) == "coloured (0.50)"
+    assert (
+        judge_image(coloured, cut + 8, typical.figures)
+        == judge_image(coloured, None, None)
+        == "coloured (0.50)"
+    )
 
 
 def test_summary_tells_how_often_it_is_wrong() -> None:

@@ -16,13 +16,14 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from pneumocli.cli import app
-from pneumocli.core.artefact import CARD, load_model, load_typical, read_card
+from pneumocli.core.artefact import load_model, load_typical, read_card
 from pneumocli.core.atypical import ATYPICAL, POOLED_MAPS, Typical, fit_typical, read_typical
+from pneumocli.core.contract import CARD
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.evaluation import build_ensemble, load_predictor, load_predictor_typical
 from pneumocli.core.groups import group_images
-from pneumocli.core.inference import ready, take_answers
+from pneumocli.core.inference import KerasScorer, ready, take_answers
 from pneumocli.core.model import split_classifier
 from pneumocli.core.prediction import Failure, Prediction, predict_files
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run
@@ -106,7 +107,8 @@ def test_run_without_them_is_used_all_the_same(cv_copy: Run, files: list[Path]) 
     (cv_copy.path / ATYPICAL).unlink()
     model, card = load_predictor(cv_copy)
     assert card.atypical is None
-    answers = list(predict_files(model, card, files, typical=load_predictor_typical(cv_copy)))
+    scorer = KerasScorer(model, card, load_predictor_typical(cv_copy))
+    answers = list(predict_files(scorer, card, files))
     assert [isinstance(answer, Prediction) and answer.distance for answer in answers] == [None] * len(files)
     assert [answer.atypical is not None for answer in answers] == [False] * 4 + [True] * 2
 
@@ -150,11 +152,11 @@ def test_damaged_model_file_is_refused_in_a_line(damage: str, train_copy: Run) -
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_features_of_another_width_are_refused(train_run: Run, files: list[Path]) -> None:
+def test_features_of_another_width_are_refused(train_run: Run) -> None:
     typical = demand(load_predictor_typical(train_run))
     wider = Typical(np.zeros(9, np.float32), np.eye(9, dtype=np.float32), typical.figures)
     with pytest.raises(RunError, match="8 features an image, its training images 9"):
-        list(predict_files(*load_predictor(train_run), files, typical=wider))
+        KerasScorer(*load_predictor(train_run), wider)
 
 
 @pytest.mark.parametrize("kind", ["cv", "train"])
@@ -163,8 +165,9 @@ def test_distance_is_that_of_the_trunk_and_changes_no_answer(
 ) -> None:
     run = cv_run if kind == "cv" else train_run
     typical = demand(load_predictor_typical(run))
-    answers = list(predict_files(*load_predictor(run), files, typical=typical))
-    without = list(predict_files(*load_predictor(run), files))
+    model, card = load_predictor(run)
+    answers = list(predict_files(KerasScorer(model, card, typical), card, files))
+    without = list(predict_files(KerasScorer(model, card), card, files))
     pooled = pool_by_trunk(run.member_paths()[0] / MODEL, small_dataset)
     for row, (answer, other) in enumerate(zip(answers, without, strict=True)):
         assert isinstance(answer, Prediction)
@@ -199,9 +202,9 @@ def test_trunk_is_in_the_answers_once(
 
 def test_strict_refuses_and_says_why(train_run: Run, files: list[Path]) -> None:
     model, card = load_predictor(train_run)
-    typical = load_predictor_typical(train_run)
-    flagged = list(predict_files(model, card, files, typical=typical))
-    strict = list(predict_files(model, card, files, typical=typical, strict=True))
+    scorer = KerasScorer(model, card, load_predictor_typical(train_run))
+    flagged = list(predict_files(scorer, card, files))
+    strict = list(predict_files(scorer, card, files, strict=True))
     assert strict[:3] == flagged[:3]
     for answer, path, flag in zip(strict[3:], files[3:], flagged[3:], strict=True):
         assert isinstance(answer, Failure)

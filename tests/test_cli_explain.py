@@ -107,8 +107,9 @@ def test_pictures_are_written_as_the_answers_come(
 ) -> None:
     from pneumocli.core import prediction
     from pneumocli.core.explain import explain_with
+    from pneumocli.core.inference import KerasScorer
 
-    monkeypatch.setattr(prediction, "BATCH_SIZE", 4)
+    monkeypatch.setattr(KerasScorer, "batch_size", 4)
     model, card = load_predictor(cv_copy)
     folder = tmp_path / "maps"
     kept = explanations.open_explanations(folder)
@@ -118,7 +119,8 @@ def test_pictures_are_written_as_the_answers_come(
             kept, image, evidence, row, called_from=0.5, model=card.name, synthetic=True
         )
 
-    answers = prediction.predict_files(model, card, xrays * 3, illustrate=explain_with(model, draw))
+    scorer = KerasScorer(model, card)
+    answers = prediction.predict_files(scorer, card, xrays * 3, illustrate=explain_with(model, draw))
     for count, _ in enumerate(answers, start=1):
         assert len(list(folder.iterdir())) == count
 

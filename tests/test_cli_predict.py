@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from pneumocli import DISCLAIMER
 from pneumocli.cli import app
-from pneumocli.core.artefact import CARD, read_card
+from pneumocli.core.artefact import read_card
 from pneumocli.core.calibration import apply_temperature
+from pneumocli.core.contract import CARD
 from pneumocli.core.decision import read_decision
 from pneumocli.core.hashes import record_hash
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run

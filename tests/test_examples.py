@@ -87,3 +87,45 @@ def test_full_run(tmp_path: Path) -> None:
         assert title in said
     left = {path.name for path in (tmp_path / "runs" / "synthetic-cv-1").iterdir()}
     assert {"ensemble.keras", "roc_val.png", "roc_test.png", "scores_test.npz"} <= left
+
+
+def test_walkthrough_names_commands_and_pictures_that_are_there() -> None:
+    import typer.main
+    import walkthrough
+
+    from pneumocli.cli import app
+
+    group = typer.main.get_command(app)
+    page = walkthrough.PAGE.read_text(encoding="utf-8")
+    commands = walkthrough.list_commands(page)
+    ours = [command.split() for command in commands if command.startswith("pneumocli ")]
+    assert len(ours) >= 9
+    for words in ours:
+        options = {name for parameter in group.commands[words[1]].params for name in parameter.opts}
+        end = words.index("|") if "|" in words else len(words)
+        assert {word for word in words[2:end] if word.startswith("--")} <= options, words
+    for name in walkthrough.PICTURE.findall(page):
+        assert name in walkthrough.SOURCES
+        assert (EXAMPLES / "walkthrough" / name).is_file()
+
+
+def test_walkthrough_page_has_what_its_commands_say_in_place_of_what_stood_there(tmp_path: Path) -> None:
+    import walkthrough
+
+    page = "before\n```console\n$ echo one\nold\n$ pwd; false\n```\nafter\n"
+    variables = {"PNEUMOCLI_DATA": "/data/x.npz", "PNEUMOCLI_WEIGHTS": "/data/w.h5"}
+    written = walkthrough.write_page(page, tmp_path, {**os.environ, **variables})
+    said = "$ echo one\none\n$ pwd; false\n~/walkthrough\n(exit code 1)\n"
+    assert written == f"before\n```console\n{said}```\nafter\n"
+
+
+def test_walkthrough_lays_out_scans_that_can_be_read(tmp_path: Path) -> None:
+    import walkthrough
+
+    from pneumocli.core.images import read_image
+
+    run_example(tmp_path, sys.executable, EXAMPLES / "draw_chest.py", "chests", "6")
+    walkthrough.lay_out(tmp_path, tmp_path / "chests")
+    names = {path.name for path in (tmp_path / "mine").iterdir()}
+    assert {"scan_2", "scan_5", "xray_1.png", "holiday.jpg", "notes.txt"} <= names
+    assert read_image(tmp_path / "mine" / "scan_2", 28).looks.colour == 0

@@ -135,6 +135,8 @@ def test_folds_of_one_thread_leave_no_core_and_no_last_fold_alone(
     monkeypatch: pytest.MonkeyPatch, cores: int, folds: int, jobs: int
 ) -> None:
     monkeypatch.setattr(hardware, "count_cores", lambda: cores)
-    assert choose_jobs(folds, deterministic=True, has_gpu=False) == jobs
-    assert choose_jobs(folds, deterministic=True, has_gpu=True) == 1
-    assert choose_jobs(folds, deterministic=False, has_gpu=False) == 1
+    assert choose_jobs(folds, deterministic=True, gpus=0) == jobs
+    assert choose_jobs(folds, deterministic=False, gpus=0) == 1
+    for deterministic in (True, False):
+        assert choose_jobs(folds, deterministic, gpus=1) == 1
+        assert choose_jobs(folds, deterministic, gpus=2) == min(folds, 2)

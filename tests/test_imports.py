@@ -21,8 +21,8 @@ KERAS = {
     "inference",
     "artefact",
     "evaluation",
-    "prediction",
     "explain",
+    "export",
     "backend",
 }
 # Each may import what stands before it, and nothing that stands behind it.
@@ -109,6 +109,11 @@ def test_only_the_network_modules_import_keras(path: Path) -> None:
 
 def test_only_the_backend_module_imports_tensorflow() -> None:
     assert [path.stem for path in MODULES if "tensorflow" in packages_of(path)] == ["backend"]
+
+
+def test_only_the_session_and_export_modules_import_onnx() -> None:
+    onnx = {"onnx", "onnxruntime", "tf2onnx"}
+    assert [path.stem for path in MODULES if packages_of(path) & onnx] == ["export", "session"]
 
 
 def test_only_the_dicom_module_imports_pydicom() -> None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pneumocli.core.calibration import squash_logits
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.inference import compute_member_scores, compute_outputs, ready, run_batches, squash_logits
+from pneumocli.core.inference import compute_member_scores, compute_outputs, ready, run_batches
 from pneumocli.core.model import BackboneBuilder, build_parts, join_classifier
 from pneumocli.core.progress import Progress
 

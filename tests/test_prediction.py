@@ -4,25 +4,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from PIL import Image
 from scans import write_dicom
 
-from pneumocli.core.artefact import ModelCard
 from pneumocli.core.calibration import apply_temperature
+from pneumocli.core.contract import ModelCard
 from pneumocli.core.data import CLASS_NAMES, Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.evaluation import Evaluation, load_predictor
 from pneumocli.core.figures import ENSEMBLE_NAME
 from pneumocli.core.images import Source
+from pneumocli.core.inference import KerasScorer
 from pneumocli.core.prediction import NAMED_FAILURES, Failure, Prediction, Tally, predict_files
 from pneumocli.core.runs import Run, find_predictor
+from pneumocli.core.scorer import Scorer
 
 pytest_plugins = ["trained"]
 
-Predictor = tuple[keras.Model, ModelCard]
+Predictor = tuple[Scorer, ModelCard]
+
+
+def open_keras(found: Run | Path) -> Predictor:
+    model, card = load_predictor(found)
+    return KerasScorer(model, card), card
 
 
 def predict(
@@ -35,7 +41,7 @@ def predict(
 
 @pytest.fixture(scope="module")
 def ensemble(cv_run: Run) -> Predictor:
-    return load_predictor(find_predictor(cv_run.path.parent))
+    return open_keras(find_predictor(cv_run.path.parent))
 
 
 @pytest.fixture(scope="module")
@@ -93,14 +99,14 @@ def test_decision_is_the_same_on_both_scales(
 
 
 def test_single_model_has_one_member(train_run: Run, xrays: list[Path]) -> None:
-    predictions, _ = predict(load_predictor(find_predictor(train_run.path.parent)), xrays[:3])
+    predictions, _ = predict(open_keras(find_predictor(train_run.path.parent)), xrays[:3])
     for prediction in predictions:
         assert prediction.members == [prediction.probability]
         assert (prediction.uncertain, prediction.spread) == (False, 0)
 
 
 def test_lone_fold_answers_uncalibrated_at_0_5(cv_run: Run, xrays: list[Path]) -> None:
-    model, card = load_predictor(find_predictor(cv_run.path, cv_run.fold_path(1)))
+    model, card = open_keras(find_predictor(cv_run.path, cv_run.fold_path(1)))
     assert (card.rule, card.threshold, card.calibrated_threshold) == (None, 0.5, 0.5)
     for prediction in predict((model, card), xrays)[0]:
         assert prediction.probability == pytest.approx(prediction.score, abs=1e-9)

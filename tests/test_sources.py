@@ -49,7 +49,7 @@ def test_a_folder_gives_way_to_its_images_and_scans(xrays: Path) -> None:
     found = list_sources(["xrays"], notify=told.append)
     assert [source.name for source in found] == [f"xrays/{name}" for name in IMAGES]
     assert all(source.found and source.fault is None for source in found)
-    assert told == ["xrays: passed over 5 hidden files or files that are not images"]
+    assert told == ["xrays: 5 passed over, hidden or no images"]
 
 
 @pytest.mark.parametrize("spelled", ["xrays/", "./xrays", "xrays/../xrays"])

@@ -23,7 +23,19 @@ HEAVY = (
     "joblib",
     "jinja2",
 )
-COMMANDS = ("fetch", "train", "cv", "evaluate", "ensemble", "predict", "compare", "report", "runs", "doctor")
+COMMANDS = (
+    "fetch",
+    "train",
+    "cv",
+    "evaluate",
+    "ensemble",
+    "export",
+    "predict",
+    "compare",
+    "report",
+    "runs",
+    "doctor",
+)
 
 WATCHED = """
 import sys
@@ -87,12 +99,18 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
         ("ensemble", "no complete cross-validation"),
         ("predict xray.png", "no complete run"),
         ("report", "no complete run"),
+        ("export", "no complete run"),
+        ("export --output model.keras", ".onnx file"),
+        ("predict xray.png --model two.onnx", "not an ONNX file that pneumocli wrote"),
+        ("predict xray.png --model two.onnx --engine keras", "name the run"),
+        ("predict xray.png --model two.onnx --explain maps", "name the run"),
         ("predict xray.png --model two.csv --files-from missing.txt", "missing.txt"),
     ],
 )
 def test_what_cannot_work_is_told_before_keras_is_loaded(line: str, reason: str, tmp_path: Path) -> None:
     two = "".join(f"{row},{row % 2}\n" for row in range(360))
     (tmp_path / "two.csv").write_text(f"index,group\n{two}")
+    (tmp_path / "two.onnx").write_text("two")
     text, loaded = run_watched(line, heavy=("keras", "tensorflow"), folder=tmp_path)
     assert "error: " in text
     assert reason in text

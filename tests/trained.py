@@ -20,6 +20,8 @@ from pneumocli.core import experiments  # noqa: E402
 from pneumocli.core.evaluation import Evaluation, evaluate_run  # noqa: E402
 from pneumocli.core.experiments import cross_validate, train_single  # noqa: E402
 from pneumocli.core.model import BackboneBuilder  # noqa: E402
+from pneumocli.core.predictor import place_onnx  # noqa: E402
+from pneumocli.core.sample import Sample  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +62,16 @@ def train_run(
         cache=bank,
         backbone_builder=tiny_backbone,
     )
+
+
+@pytest.fixture(scope="session")
+def exported(cv_run: Run, small_dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the cross-validation with its ONNX file."""
+    from pneumocli.core.export import export_onnx
+
+    run = copy_run(cv_run, tmp_path_factory.mktemp("exported"))
+    export_onnx(run, place_onnx(run), Sample(small_dataset.val.images, "drawn images"))
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,22 @@
 """`pneumocli cv`: stratified k-fold cross-validation, a fresh model a fold."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from pneumocli.commands.options import (
+    Address,
     CacheLimit,
     Data,
     DryRun,
+    Fold,
     Format,
     Groups,
     KeepCache,
     Name,
+    On,
     OutputFormat,
     Quiet,
     Recipe,
@@ -23,6 +27,7 @@ from pneumocli.commands.options import (
     Weights,
     takes_settings,
 )
+from pneumocli.core.workers import Backend
 
 
 @takes_settings
@@ -41,6 +46,9 @@ def cv(
             show_default="1; with --deterministic, what the cores allow",
         ),
     ] = None,
+    fold: Fold = None,
+    backend: On = Backend.LOCAL,
+    address: Address = None,
     groups: Groups = None,
     data: Data = None,
     size: Size = None,
@@ -66,15 +74,19 @@ def cv(
     """
     from pneumocli.commands.work import (
         Asked,
+        check_fold_options,
         choose_stopped,
         draw_training,
         open_work,
+        show_fold,
         show_forecast,
         show_training,
     )
     from pneumocli.core.scores import OUT_OF_FOLD
+    from pneumocli.core.workers import gathering
 
-    stopped = choose_stopped(runs, resume, "cv", name, {**settings, "folds": folds})
+    check_fold_options(fold, name, resume, jobs, backend, address)
+    stopped = choose_stopped(runs, resume, "cv", name, {**settings, "folds": folds}, fold)
     if stopped is not None and stopped.is_complete:
         show_training(stopped, OUT_OF_FOLD, output_format, quiet, data)
         return
@@ -94,6 +106,7 @@ def cv(
         jobs,
         groups,
         stopped,
+        fold,
     )
     with open_work(asked, quiet, dry_run) as work:
         if dry_run:
@@ -101,18 +114,25 @@ def cv(
             return
         from pneumocli.core.experiments import cross_validate
 
-        run = cross_validate(
-            work.data,
-            work.weights,
-            work.config,
-            work.folds,
-            runs_dir=runs,
-            cache=work.cache,
-            name=name,
-            resume=stopped,
-            jobs=jobs,
-            listen=work.listen,
-            notify=work.notify,
-        )
+        on_cluster = backend is not Backend.LOCAL
+        with gathering(backend, address) if on_cluster else nullcontext() as workers:
+            run = cross_validate(
+                work.data,
+                work.weights,
+                work.config,
+                work.folds,
+                runs_dir=runs,
+                cache=work.cache,
+                name=name,
+                resume=stopped,
+                jobs=jobs,
+                fold=fold,
+                workers=workers,
+                listen=work.listen,
+                notify=work.notify,
+            )
+    if fold is not None:
+        show_fold(run, fold, output_format, quiet)
+        return
     show_training(run, OUT_OF_FOLD, output_format, quiet, data)
     draw_training(run, OUT_OF_FOLD, work.data.dataset, quiet)

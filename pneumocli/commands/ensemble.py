@@ -28,15 +28,17 @@ def ensemble(
 ) -> None:
     """Join the folds' models into one file that can be kept, moved and used without the run.
 
-    The frozen trunk is in it once. Its figures are printed beside its members'.
+    The frozen trunk is in it once. Its figures are printed beside its members'. A named run whose folds were
+    trained one by one, with cv --fold, is completed first: its rule and temperature are fixed.
     """
     from pneumocli.commands.show import show_figures
-    from pneumocli.commands.work import draw_scored, gather_split_data
-    from pneumocli.core.runs import find_run
+    from pneumocli.commands.work import complete_folds, draw_scored, draw_training, gather_split_data
+    from pneumocli.core.runs import check_complete, find_folds
+    from pneumocli.core.scores import OUT_OF_FOLD
     from pneumocli.report.live import show_progress
     from pneumocli.report.terminal import say
 
-    found = find_run(runs, run, "cv")
+    found = find_folds(runs, run)
     say(f"run: {found.path}", quiet)
     with show_progress(quiet) as listen:
         from pneumocli.core.backend import load_backend
@@ -44,6 +46,10 @@ def ensemble(
         load_backend()
         from pneumocli.core.evaluation import build_ensemble, evaluate_run
 
+        if not found.is_complete:
+            trained_on = complete_folds(found, listen, quiet)
+            draw_training(found, OUT_OF_FOLD, trained_on, quiet)
+        check_complete(found)
         model, path = build_ensemble(found, force=force, notify=say)
         say(f"model: {path} ({path.stat().st_size / 1e6:.0f} MB)", quiet)
         dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)

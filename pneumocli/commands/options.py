@@ -11,6 +11,7 @@ import typer
 
 from pneumocli.commands.completing import complete_recipe, complete_run
 from pneumocli.core.config import DEFAULT_RECIPE, RECIPES, TrainConfig
+from pneumocli.core.workers import Backend
 
 
 class Format(StrEnum):
@@ -27,6 +28,14 @@ class RowFormat(StrEnum):
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"
+
+
+class Engine(StrEnum):
+    """What computes the answers."""
+
+    AUTO = "auto"
+    KERAS = "keras"
+    ONNX = "onnx"
 
 
 class SplitName(StrEnum):
@@ -88,6 +97,29 @@ Resume = Annotated[
         metavar="RUN",
         show_default=False,
         autocompletion=complete_run,
+    ),
+]
+Fold = Annotated[
+    int | None,
+    typer.Option(
+        help="Train this fold alone, from 1, as one of several commands with the same --name on one file "
+        "system; ensemble completes the run.",
+        metavar="I",
+        show_default="all folds",
+    ),
+]
+On = Annotated[
+    Backend,
+    typer.Option(
+        "--backend", help="Where the work is done: here, or on a Ray or Dask cluster that is there."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the cluster: HOST:6379 for Ray, tcp://HOST:8786 for Dask; else as their own variables say.",
+        metavar="ADDRESS",
+        show_default=False,
     ),
 ]
 KeepCache = Annotated[

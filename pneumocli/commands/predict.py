@@ -1,6 +1,7 @@
 """`pneumocli predict`: probability and label for images."""
 
 import sys
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
@@ -8,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from pneumocli.commands.completing import complete_run
-from pneumocli.commands.options import Force, Quiet, RowFormat, Runs
+from pneumocli.commands.options import Address, Engine, Force, On, Quiet, RowFormat, Runs
 from pneumocli.core.progress import Notice
+from pneumocli.core.workers import Backend
 
 if TYPE_CHECKING:
+    from pneumocli.core.engine import Engine as EngineName
     from pneumocli.core.images import Source
 
 SOME_FAILED = 4
@@ -37,7 +40,7 @@ def predict(
     model: Annotated[
         Path | None,
         typer.Option(
-            help="A run, or a .keras file of pneumocli.",
+            help="A run, or a .keras or .onnx file of pneumocli.",
             show_default="the newest complete run",
             autocompletion=complete_run,
         ),
@@ -50,8 +53,28 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="What computes: auto takes the run's ONNX file, if it has one that is its own."),
+    ] = Engine.AUTO,
     strict: Annotated[
         bool, typer.Option("--strict", help="Do not answer for images unlike those trained on.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processes that answer side by side, each with the model; the cores are divided among them.",
+            show_default="1; with --backend, one a worker",
+        ),
+    ] = None,
+    backend: On = Backend.LOCAL,
+    address: Address = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic", help="One thread a process: the same bytes with any --jobs and --backend."
+        ),
     ] = False,
     runs: Runs = Path("runs"),
     force: Force = False,
@@ -84,6 +107,11 @@ def predict(
 
     if not images and files_from is None:
         raise typer.BadParameter("name images, folders or patterns, or a list of them with --files-from")
+    elsewhere = backend is not Backend.LOCAL or (jobs or 1) > 1
+    if explain is not None and elsewhere:
+        raise typer.BadParameter("--explain draws in one process; leave --jobs and --backend out")
+    if address is not None and backend is Backend.LOCAL:
+        raise typer.BadParameter("--address is that of a cluster; name its --backend, ray or dask")
     shape = _choose_format(output_format, output)
     write = {RowFormat.JSON: write_document, RowFormat.JSONL: write_jsonl, RowFormat.CSV: write_csv}.get(
         shape
@@ -96,20 +124,37 @@ def predict(
     sources = _list_sources(images or [], files_from, notify)
     explanations = None if explain is None else open_explanations(explain)
     # Opened before the progress bars, which put another file in the place of standard output.
-    with open_output(output) as file:
+    with ExitStack() as close, open_output(output) as file:
         rows_show_progress = write is not None and file.isatty()
         with show_progress(quiet or rows_show_progress) as listen:
-            from pneumocli.core.backend import load_backend
-
-            load_backend()
             from pneumocli.core.atypical import describe_atypical
-            from pneumocli.core.evaluation import hash_predictor, load_predictor, load_predictor_typical
+            from pneumocli.core.engine import choose_predictor, open_predictor
             from pneumocli.core.prediction import Tally, predict_files
+            from pneumocli.core.shards import predict_shards
+            from pneumocli.core.workers import gathering
 
-            network, card = load_predictor(found, force=force, notify=say)
+            # ONNX Runtime's threads are its own: one thread a process is Keras's to promise.
+            kind: EngineName = "keras" if deterministic and engine.value == "auto" else engine.value
+            if elsewhere:
+                workers = close.enter_context(gathering(backend, address))
+                chosen = choose_predictor(found, kind, force=force, notify=notify, warn=say)
+            else:
+                opened = open_predictor(
+                    found,
+                    kind,
+                    images=len(sources),
+                    explains=explanations is not None,
+                    deterministic=deterministic,
+                    force=force,
+                    notify=notify,
+                    warn=say,
+                )
+                chosen = opened.chosen
+            card = chosen.card
             head = {
                 "model": card.name,
-                "model_sha256": hash_predictor(found),
+                "model_sha256": chosen.model_sha256,
+                "engine": chosen.words,
                 "model_members": card.members,
                 "synthetic": card.data.synthetic,
                 "rule": card.rule,
@@ -120,10 +165,10 @@ def predict(
                 "preparation": describe_preparation(card.pixels),
                 "typical": None if card.atypical is None else card.atypical.to_dict(),
             }
-            notify(f"model: {card.name}")
+            notify(f"model: {card.name}, by {head['engine']}")
             notify(f"images: {head['preparation']}")
             illustrate = None
-            if explanations is not None:
+            if explanations is not None and opened.model is not None:
                 from pneumocli.core.explain import explain_with
 
                 draw = partial(
@@ -133,20 +178,33 @@ def predict(
                     model=card.name,
                     synthetic=card.data.synthetic,
                 )
-                illustrate = explain_with(network, draw)
+                illustrate = explain_with(opened.model, draw)
             tally = Tally()
-            predicted = predict_files(
-                network,
-                card,
-                sources,
-                typical=load_predictor_typical(found),
-                strict=strict,
-                illustrate=illustrate,
-                force=force,
-                listen=listen,
-                notify=notify,
-                warn=say,
-            )
+            if elsewhere:
+                predicted = predict_shards(
+                    found,
+                    chosen,
+                    sources,
+                    workers,
+                    jobs=jobs,
+                    deterministic=deterministic,
+                    strict=strict,
+                    force=force,
+                    listen=listen,
+                    notify=notify,
+                )
+            else:
+                predicted = predict_files(
+                    opened.scorer,
+                    card,
+                    sources,
+                    strict=strict,
+                    illustrate=illustrate,
+                    force=force,
+                    listen=listen,
+                    notify=notify,
+                    warn=say,
+                )
             answers = tally.count(predicted)
             rows = (answer.to_row() for answer in answers)
             if write is not None:

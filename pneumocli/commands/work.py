@@ -14,7 +14,7 @@ from pneumocli.core.config import DEFAULT_RECIPE, TrainConfig, choose_config
 from pneumocli.core.data import Dataset, Split, draw_subset
 from pneumocli.core.errors import SettingError
 from pneumocli.core.fetch import NO_WEIGHTS, SYNTHETIC, check_here
-from pneumocli.core.figures import read_figures
+from pneumocli.core.figures import name_fold, read_figures
 from pneumocli.core.forecast import Forecast, foresee
 from pneumocli.core.inputs import (
     DataInput,
@@ -40,6 +40,7 @@ from pneumocli.core.repeat import (
 from pneumocli.core.resume import open_stopped, read_inputs
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import OUT_OF_FOLD
+from pneumocli.core.workers import Backend
 from pneumocli.report.live import show_progress, show_work
 from pneumocli.report.plan import UNKNOWN_TIME, tabulate_forecast
 from pneumocli.report.terminal import open_stdout, print_json, say, warn_use
@@ -66,6 +67,7 @@ class Asked:
     jobs: int | None = 1
     groups: Path | None = None
     stopped: Run | None = None
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -82,13 +84,40 @@ class Work:
     notify: Notice
 
 
+def check_fold_options(
+    fold: int | None,
+    name: str | None,
+    resume: Path | None,
+    jobs: int | None,
+    backend: Backend,
+    address: str | None,
+) -> None:
+    """Check what goes with --fold and --backend.
+
+    Raises:
+        SettingError: the run is not named, or several folds are to be trained side by side.
+    """
+    if fold is not None and name is None and resume is None:
+        raise SettingError("--fold needs the --name of the run, the same for all its folds")
+    if fold is not None and (jobs is not None or backend is not Backend.LOCAL):
+        raise SettingError("--fold trains one fold, here; leave --jobs and --backend out")
+    if address is not None and backend is Backend.LOCAL:
+        raise SettingError("--address is that of a cluster; name its --backend, ray or dask")
+
+
 def choose_stopped(
-    runs_dir: Path, resume: Path | None, kind: Kind, name: str | None, asked: dict[str, Any]
+    runs_dir: Path,
+    resume: Path | None,
+    kind: Kind,
+    name: str | None,
+    asked: dict[str, Any],
+    fold: int | None = None,
 ) -> Run | None:
     """Return the run that --resume names, if it was given.
 
     Args:
         asked: settings and folds as they were given; None is what was not.
+        fold: the one that is to be trained; others may be under way.
 
     Raises:
         RunError: there is no such run of this kind, or a process is training it.
@@ -96,7 +125,7 @@ def choose_stopped(
     """
     if resume is None:
         return None
-    run = open_stopped(runs_dir, resume, kind)
+    run = open_stopped(runs_dir, resume, kind, shared=fold is not None)
     own = {**run.record.settings.model_dump(), "folds": run.record.folds, "name": run.name}
     for option, value in {**asked, "name": name}.items():
         if value is not None and value != own[option]:
@@ -147,6 +176,7 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
         folds=folds,
         groups=together,
         jobs=asked.jobs,
+        fold=asked.fold,
     )
     for line in [] if record is None else tell_differences(record, data, weights):
         notify(line)
@@ -239,6 +269,39 @@ def show_training(run: Run, split: str, output_format: Format, quiet: bool, data
     # Drawn images are known by the run; what else was named must be named again.
     words += ["--data", data] if data is not None and not run.synthetic else []
     say(f"run: {run.path}; score it on the test images with: {shlex.join(words)}", quiet)
+
+
+def show_fold(run: Run, fold: int, output_format: Format, quiet: bool) -> None:
+    """Print one fold's figures on stdout, and on stderr what the run still lacks and what completes it."""
+    show_figures(read_figures(run.fold_path(fold), OUT_OF_FOLD), output_format)
+    done = run.finished_folds()
+    missing = [name_fold(other) for other in range(1, (run.record.folds or 0) + 1) if other not in done]
+    command = shlex.join(["pneumocli", "ensemble", str(run.path)])
+    lacks = f"it lacks {', '.join(missing)}; " if missing else ""
+    say(f"run: {run.path}; {lacks}when all folds are there, complete it with: {command}", quiet)
+
+
+def complete_folds(run: Run, listen: Listener, quiet: bool) -> Dataset:
+    """Complete a run whose folds were trained by commands of their own, and return its data.
+
+    Raises:
+        PneumoError: folds are missing, or the data that the run was begun with are not found.
+    """
+    from pneumocli.core.experiments import complete_run
+    from pneumocli.core.sharing import check_folds
+
+    def notify(line: str) -> None:
+        say(line, quiet)
+
+    check_folds(run)
+    begun_with = read_inputs(run)
+    named = SYNTHETIC if run.synthetic else begun_with.data
+    seed = run.record.settings.seed
+    data = gather_data(named, run.record.data.pixels, seed=seed, listen=listen, notify=notify)
+    if begun_with.groups is not None:
+        data = add_groups(data, Path(begun_with.groups))
+    complete_run(run, data)
+    return data.dataset
 
 
 def draw_training(run: Run, split: str, dataset: Dataset, quiet: bool) -> None:

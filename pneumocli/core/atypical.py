@@ -156,15 +156,16 @@ def judge_looks(picture: Picture) -> str | None:
     return None
 
 
-def judge_image(picture: Picture, distance: float | None, typical: Typical | None) -> str | None:
+def judge_image(picture: Picture, distance: float | None, figures: TypicalFigures | None) -> str | None:
     """Return why an image is atypical, in a few words, or None.
 
     Args:
-        distance: of its features by `typical.measure`; None where the model has no `typical`.
+        distance: of its features by `Typical.measure`; None where the model has no `Typical`.
+        figures: of its distances.
     """
     reason = judge_looks(picture)
-    if reason is None and typical is not None and distance is not None and distance > typical.figures.cut:
-        return f"unlike the training images (distance {distance:.1f}, cut {typical.figures.cut:.1f})"
+    if reason is None and figures is not None and distance is not None and distance > figures.cut:
+        return f"unlike the training images (distance {distance:.1f}, cut {figures.cut:.1f})"
     return reason
 
 

@@ -17,12 +17,21 @@ def load_backend(deterministic: bool = False, threads: int | None = None) -> Non
         threads: how many cores to use; all if None.
 
     Raises:
-        PneumoError: this process has already computed with other threads.
+        PneumoError: Keras is not installed, or this process has already computed with other threads.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with _silenced_stderr():
-        import keras
+    # The first process computes features on a GPU that a fold's process is to have as well.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    try:
+        with silenced_stderr():
+            import keras
+    except ImportError as error:
+        raise PneumoError(
+            f"Keras cannot be loaded ({error}); install pneumocli with all it needs, or answer with an ONNX "
+            "file, which needs onnxruntime alone"
+        ) from None
     # A fold's models are compiled anew each time, which tensorflow takes for a mistake.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     if keras.backend.backend() == "tensorflow":
@@ -36,9 +45,14 @@ def load_backend(deterministic: bool = False, threads: int | None = None) -> Non
 
 def has_gpu() -> bool:
     """Return whether Keras computes on a GPU; call after `load_backend`."""
+    return count_gpus() > 0
+
+
+def count_gpus() -> int:
+    """Return how many GPUs Keras sees; call after `load_backend`."""
     import keras
 
-    return bool(keras.distribution.list_devices("gpu"))
+    return len(keras.distribution.list_devices("gpu"))
 
 
 def list_devices() -> list[str]:
@@ -84,7 +98,8 @@ def _take_threads(threads: int | None) -> None:
 
 
 @contextmanager
-def _silenced_stderr() -> Iterator[None]:
+def silenced_stderr() -> Iterator[None]:
+    """Let nothing that the libraries write to stderr through to the terminal."""
     # The libraries write to the file descriptor itself, before any of their log levels is read.
     saved = os.dup(2)
     try:

@@ -1,6 +1,5 @@
 """A trained run on a split: its members' scores, their mean, the figures of both, the artefact."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.artefact import ModelCard, load_model, load_typical, save_model
+from pneumocli.core.artefact import load_model, load_typical, read_card, save_model
 from pneumocli.core.atypical import Typical, read_typical
 from pneumocli.core.audit import is_official_split
+from pneumocli.core.contract import ModelCard
 from pneumocli.core.data import Dataset
 from pneumocli.core.decision import Decision, decide_anew, read_decision
 from pneumocli.core.errors import DataError, RunError
@@ -22,12 +22,12 @@ from pneumocli.core.figures import (
     read_figures,
     write_figures,
 )
-from pneumocli.core.files import hash_file
 from pneumocli.core.hashes import record_hash
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.medmnist import list_results, write_result
 from pneumocli.core.metrics import average_scores
 from pneumocli.core.model import join_ensemble, split_classifier
+from pneumocli.core.predictor import list_model_files
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.records import stamp_time
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, scoring
@@ -197,6 +197,17 @@ def load_predictor(
     return load_model(list_model_files(found)[0], force=force, notify=notify)
 
 
+def read_predictor_card(found: Run | Path) -> ModelCard:
+    """Read the card of the model that `load_predictor` loads, alone.
+
+    Raises:
+        RunError: as for `load_predictor`.
+    """
+    if isinstance(found, Run) and len(list_model_files(found)) > 1:
+        return _describe_ensemble(found)
+    return read_card(list_model_files(found)[0])
+
+
 def load_predictor_typical(found: Run | Path) -> Typical | None:
     """Load what the training images' features are like, for the model that `load_predictor` loads.
 
@@ -209,27 +220,6 @@ def load_predictor_typical(found: Run | Path) -> Typical | None:
     if isinstance(found, Run) and len(list_model_files(found)) > 1:
         return read_typical(found.path)
     return load_typical(list_model_files(found)[0])
-
-
-def list_model_files(found: Run | Path) -> list[Path]:
-    """Return the files that `load_predictor` loads: one model, or the members of an ensemble."""
-    if isinstance(found, Path):
-        return [found]
-    if found.record.kind == "cv" and (found.path / ENSEMBLE).is_file():
-        return [found.path / ENSEMBLE]
-    return [folder / MODEL for folder in found.member_paths()]
-
-
-def hash_predictor(found: Run | Path) -> str:
-    """Return the SHA-256 of the model file that `load_predictor` loads, in hexadecimal digits.
-
-    Of an ensemble that has no file of its own it is the SHA-256 of its members' hashes, one a line in
-    the order of the folds.
-    """
-    hashes = [hash_file(path) for path in list_model_files(found)]
-    if len(hashes) == 1:
-        return hashes[0]
-    return hashlib.sha256("".join(f"{each}\n" for each in hashes).encode()).hexdigest()
 
 
 def _describe_ensemble(run: Run) -> ModelCard:

@@ -9,7 +9,7 @@ from typing import Any
 from pneumocli.core.bank import Cache, list_banks
 from pneumocli.core.fetch import SOURCES, WEIGHTS, cache_directory, place_of
 from pneumocli.core.hardware import count_cores, has_native_bfloat16, read_processor
-from pneumocli.core.records import describe_versions
+from pneumocli.core.records import describe_versions, find_versions
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def examine(cache: Cache, devices: list[str]) -> Examination:
     while not place.exists():
         place = place.parent
     return Examination(
-        versions=describe_versions(),
+        versions=describe_versions() | find_versions(("onnxruntime",)),
         processor=read_processor()[0],
         cores=count_cores(),
         native_bfloat16=has_native_bfloat16(),

@@ -1,5 +1,6 @@
 """Runs that train: one model on the whole training split, or one a fold."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.artefact import ModelCard, save_model
+from pneumocli.core.artefact import save_model
 from pneumocli.core.atypical import (
     Typical,
     fit_typical,
@@ -15,19 +16,21 @@ from pneumocli.core.atypical import (
     write_pooled_maps,
     write_typical,
 )
-from pneumocli.core.backend import has_gpu
+from pneumocli.core.backend import count_gpus
 from pneumocli.core.bank import Cache
 from pneumocli.core.checkpoint import Checkpoint
 from pneumocli.core.config import TrainConfig
+from pneumocli.core.contract import ModelCard
 from pneumocli.core.data import CLASS_NAMES, Dataset, Split, draw_subset, make_folds
 from pneumocli.core.decision import Decision, fix_decision, write_decision
-from pneumocli.core.errors import DataError, RunError
+from pneumocli.core.errors import DataError, RunError, SettingError
 from pneumocli.core.figures import POOLED_NAME, choose_best, compute_figures, name_fold, write_figures
 from pneumocli.core.files import filling, write_json
-from pneumocli.core.groups import find_originals, group_images
+from pneumocli.core.groups import digest_groups, find_originals, group_images
 from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.hashes import record_hash
 from pneumocli.core.inputs import DataInput, WeightsInput
+from pneumocli.core.locking import HeldError, holding_file
 from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.model import BackboneBuilder, Parts, build_resnet50, count_bytes
 from pneumocli.core.parallel import run_side_by_side
@@ -42,9 +45,13 @@ from pneumocli.core.resume import (
     training,
     write_inputs,
 )
-from pneumocli.core.runs import HISTORY, MODEL, Run, create_run
+from pneumocli.core.runs import CONFIG, HISTORY, MODEL, Run, advise_resume, create_run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, pool_scores, read_scores, write_scores
+from pneumocli.core.sharing import check_fold, check_folds, find_shared, join_run, training_fold
 from pneumocli.core.training import Trained, pool_maps, score_and_pool, score_features, train_classifier
+from pneumocli.core.workers import Workers
+
+LOST_PATIENCE = 120.0  # seconds; a file server keeps the locks of a machine that is gone for up to 90
 
 
 def train_single(
@@ -139,6 +146,8 @@ def cross_validate(
     name: str | None = None,
     resume: Run | None = None,
     jobs: int | None = 1,
+    fold: int | None = None,
+    workers: Workers | None = None,
     backbone_builder: BackboneBuilder = build_resnet50,
     listen: Listener = ignore,
     notify: Notice = keep_quiet,
@@ -154,6 +163,10 @@ def cross_validate(
         runs_dir, cache, name, resume: as for `train_single`.
         jobs: folds trained side by side, each in a process of its own with its share of the cores;
             None takes as many as are fastest on this machine.
+        fold: train this one alone, counted from 1, and leave the run to `complete_run`; other processes may
+            train the others of the run of the same `name` meanwhile, which whoever is first makes.
+        workers: of a cluster that folds are trained on, `jobs` of them at once; None is this machine. A fold
+            whose worker dies goes on with another, from its last finished epoch.
 
     Raises:
         PneumoError: as for `train_single`, or the folds are too few or too many.
@@ -162,17 +175,28 @@ def cross_validate(
     groups = group_images(dataset.train)
     parts = make_folds(dataset.train.labels, folds, config.seed, groups)
     record = describe_run("cv", data, dataset, weights, config, folds, groups)
-    stopped = find_stopped(runs_dir, record, name, resume, notify)
+    if fold is not None:
+        check_fold(fold, folds)
+    if fold is not None and resume is None:
+        if name is None:
+            raise SettingError("a fold of its own needs the name of its run, the same for all folds")
+        stopped = find_shared(runs_dir, record, name, notify)
+    else:
+        stopped = find_stopped(runs_dir, record, name, resume, notify)
     if stopped is not None and stopped.is_complete:
         return stopped
     record = record if stopped is None else stopped.record
     finished = stopped.finished_folds() if stopped else []
     if finished:
         notify(f"finished before: {', '.join(map(name_fold, finished))}")
+    if stopped is not None and fold in finished:
+        return stopped
     check_place(runs_dir)
-    left = folds - len(finished)
-    if jobs is None:
-        jobs = choose_jobs(left, config.deterministic, has_gpu())
+    left = folds - len(finished) if fold is None else 1
+    if workers is not None:
+        jobs = workers.choose_jobs(jobs, left)
+    elif jobs is None:
+        jobs = choose_jobs(left, config.deterministic, count_gpus())
     jobs = max(1, min(jobs, left))
     material = None
     if left:
@@ -186,31 +210,65 @@ def cross_validate(
             lambda built: check_room(runs_dir, _count_needed(built, config, left, jobs)),
         )
     # Made only now: what cannot be trained leaves no run folder behind.
-    run = stopped or _begin_run(runs_dir, record, name, data, weights)
-    with training(run):
+    if stopped is not None:
+        run = stopped
+    elif fold is not None and name is not None:
+        run = join_run(runs_dir, record, name, data, weights, notify)
+    else:
+        run = _begin_run(runs_dir, record, name, data, weights)
+    with training(run) if fold is None else training_fold(run, fold):
         tasks = [
             _FoldTask(
                 run=run,
                 dataset=dataset,
                 weights=weights.path,
                 cache=cache,
-                fold=fold,
-                checkpoint=open_checkpoint(run, fold, notify),
+                fold=number,
+                checkpoint=open_checkpoint(run, number, notify),
                 trained_rows=trained_rows,
                 held_out=held_out,
                 backbone_builder=backbone_builder,
             )
-            for fold, (trained_rows, held_out) in enumerate(parts, start=1)
+            for number, (trained_rows, held_out) in enumerate(parts, start=1)
             # Asked again: only now no other process can be training this run.
-            if fold not in run.finished_folds()
+            if number not in run.finished_folds() and fold in (None, number)
         ]
-        if min(jobs, len(tasks)) > 1:
-            run_side_by_side(_train_fold_elsewhere, tasks, jobs, config.deterministic, listen)
+        if workers is not None and tasks:
+            for line in workers.do(_train_fold_on_cluster, tasks, jobs, config.deterministic, notify):
+                notify(line)
+        elif min(jobs, len(tasks)) > 1:
+            run_side_by_side(
+                _train_fold_elsewhere, tasks, jobs, config.deterministic, listen, gpus=count_gpus()
+            )
         elif material is not None:
             for task in tasks:
                 _train_fold(task, material, listen)
-        _pool_folds(run, dataset.train, groups)
+        if fold is None:
+            _pool_folds(run, dataset.train, groups)
     return run
+
+
+def complete_run(run: Run, data: DataInput) -> None:
+    """Complete a cross-validation whose folds were trained one by one: what `cross_validate` does at its end.
+
+    Args:
+        data: the data set that the folds were trained on.
+
+    Raises:
+        RunError: folds are missing, a process is training one, or the data are others.
+    """
+    check_folds(run)
+    dataset = _take_subset(data.dataset, run.record.settings)
+    groups = group_images(dataset.train)
+    kept = run.record.groups
+    if not run.owns(data.dataset) or (kept is not None and kept.digest != digest_groups(groups)):
+        raise RunError(
+            f"{run.path} was begun with other images than those of {data.dataset.name}, or other groups of "
+            f"them; complete it with: {advise_resume(run)} --data DATA"
+        )
+    with training(run):
+        if not run.is_complete:
+            _pool_folds(run, dataset.train, groups)
 
 
 def _begin_run(
@@ -236,6 +294,23 @@ def _train_fold_elsewhere(task: _FoldTask, listen: Listener) -> None:
         task.dataset, task.run.record, task.weights, task.cache, task.backbone_builder, ignore
     )
     _train_fold(task, material, listen)
+
+
+def _train_fold_on_cluster(task: _FoldTask, listen: Listener) -> str:
+    """Train a fold that may have been begun by a worker that is lost, and say where it was done."""
+    run, host = task.run, socket.gethostname()
+    if not (run.path / CONFIG).is_file():
+        raise RunError(
+            f"{host} does not see {run.path}; workers need a file system in common with the command"
+        )
+    # The one that was lost may be cut off and go on: it holds the fold, and a dead one does not.
+    try:
+        with holding_file(run.fold_lock_path(task.fold), patience=LOST_PATIENCE):
+            if task.fold not in run.finished_folds():
+                _train_fold_elsewhere(task, listen)
+    except HeldError as error:
+        raise RunError(f"{run.path}: {name_fold(task.fold)} is being trained by {error}") from None
+    return f"{name_fold(task.fold)} done on {host}"
 
 
 def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli import DISCLAIMER
-from pneumocli.core.backend import has_gpu
+from pneumocli.core.backend import count_gpus, has_gpu
 from pneumocli.core.bank import Cache, check_limit
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset
@@ -78,13 +78,14 @@ def foresee(
     folds: int | None = None,
     groups: NDArray[np.int64] | None = None,
     jobs: int | None = 1,
+    fold: int | None = None,
 ) -> tuple[Forecast, Pace]:
     """Say what is going to be done, and give what follows it; call after `load_backend`.
 
     Args:
         data: the data set as it was read.
         dataset: what is trained on: all of it, or a subset.
-        runs_dir, cache, name, folds, jobs: as for `cross_validate`; without folds, `train_single`.
+        runs_dir, cache, name, folds, jobs, fold: as for `cross_validate`; without folds, `train_single`.
         groups: int64 (N,), training images of the same number stay in one fold; None finds them.
 
     Raises:
@@ -96,14 +97,16 @@ def foresee(
         groups = group_images(dataset.train)
     kind: Kind = "train" if folds is None else "cv"
     record = describe_run(kind, data, dataset, weights, config, folds, groups)
-    stopped = find_unfinished(runs_dir, record, name)
-    if stopped is None and name is not None:
+    stopped = None if fold is not None else find_unfinished(runs_dir, record, name)
+    if stopped is None and name is not None and fold is None:
         check_name(runs_dir, name)
     finished = frozenset(stopped.finished_folds()) if stopped else frozenset()
+    if folds is not None and fold is not None:  # the others are other commands' work
+        finished = frozenset(range(1, folds + 1)) - {fold}
     if folds is None:
         jobs = 1
     elif jobs is None:
-        jobs = max(1, choose_jobs(folds - len(finished), config.deterministic, gpu))
+        jobs = max(1, choose_jobs(folds - len(finished), config.deterministic, count_gpus()))
     plan = plan_run(
         dataset,
         config,

@@ -7,8 +7,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumocli.core.atypical import Typical
+from pneumocli.core.calibration import squash_logits
+from pneumocli.core.contract import ModelCard
+from pneumocli.core.errors import RunError
 from pneumocli.core.model import attach_pooled
 from pneumocli.core.progress import Listener, Progress, ignore
+from pneumocli.core.scorer import Scored
 
 BATCH_SIZE = 32
 FEWEST = 4  # a single row goes through other kernels, whose last digits differ
@@ -127,8 +132,40 @@ def take_answers(model: keras.Model) -> keras.Model:
     return keras.Model(image, attach_pooled(logits, maps))
 
 
-def squash_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return probabilities of pneumonia, float32 of the logits' shape: 1 / (1 + exp(-logit))."""
-    from scipy.special import expit
+def name_engine() -> str:
+    """Return which Keras computes, on which backend."""
+    return f"keras {keras.version()} on {keras.backend.backend()}"
 
-    return expit(logits.astype(np.float64)).astype(np.float32)
+
+class KerasScorer:
+    """Scores images with a Keras model; see `scorer.Scorer`."""
+
+    batch_size = BATCH_SIZE
+
+    def __init__(self, model: keras.Model, card: ModelCard, typical: Typical | None = None) -> None:
+        """Make a model ready to score.
+
+        Args:
+            model: made by `join_classifier` or `join_ensemble`.
+            typical: what the training images' features are like; without it there are no distances.
+
+        Raises:
+            RunError: `typical` is of another model.
+        """
+        self.engine = name_engine()
+        self._network = ready(take_answers(model))
+        self._members = card.members
+        self._typical = typical
+        width = self._network.output_shape[-1] - card.members
+        if typical is not None and len(typical.mean) != width:
+            raise RunError(
+                f"{card.name} has {width} features an image, its training images {len(typical.mean)}: these "
+                "are parts of two models; train it anew"
+            )
+
+    def score(self, images: NDArray[np.uint8], size: int) -> Scored:
+        # One shape for all batches: the last is filled up with repeated images.
+        filled = images[np.resize(np.arange(len(images)), max(FEWEST, size)), ..., np.newaxis]
+        outputs = run_filled(self._network, filled)[: len(images)]
+        logits, features = outputs[:, : self._members], outputs[:, self._members :]
+        return Scored(logits, None if self._typical is None else self._typical.measure(features))

@@ -1,17 +1,22 @@
 """Folds side by side: tasks in processes of their own, the cores divided among them."""
 
+import math
 import os
 import pickle
 import secrets
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from functools import partial
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
 from multiprocessing.connection import Listener as ConnectionListener
+from pathlib import Path
 from typing import TypeVar
 
+from pneumocli.core.devices import name_devices, take_device
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.hardware import count_cores
 from pneumocli.core.progress import Listener, Progress
@@ -25,6 +30,7 @@ def run_side_by_side(
     jobs: int,
     deterministic: bool,
     listen: Listener,
+    gpus: int = 0,
 ) -> None:
     """Do `work(task, listen)` for every task, `jobs` at a time, each in a process that loads Keras anew.
 
@@ -32,6 +38,7 @@ def run_side_by_side(
         work: a function of a module, so that another process finds it.
         deterministic: one thread a process; else each has its share of the cores.
         listen: hears what all processes report.
+        gpus: how many this machine has; each process has one of them, several share one if there are fewer.
 
     Raises:
         PneumoError: as the work does.
@@ -43,11 +50,14 @@ def run_side_by_side(
     os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")
     jobs = min(jobs, len(tasks))
     threads = max(1, count_cores() // jobs)
-    with _hearing(listen) as (address, key):
+    devices = name_devices(gpus)
+    share = math.ceil(jobs / max(1, len(devices)))
+    with _hearing(listen) as (address, key), tempfile.TemporaryDirectory() as places:
+        take = partial(take_device, devices, Path(places), share)
         try:
             Parallel(n_jobs=jobs, backend="loky")(
                 # Pickled by hand: unpickling a task imports Keras, which has to be loaded before that.
-                delayed(_work_alone)(pickle.dumps((work, task)), address, key, threads, deterministic)
+                delayed(_work_alone)(pickle.dumps((work, task)), take, address, key, threads, deterministic)
                 for task in tasks
             )
         except BrokenProcessPool:
@@ -60,9 +70,17 @@ def run_side_by_side(
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
-def _work_alone(packed: bytes, address: str, key: bytes, threads: int, deterministic: bool) -> None:
+def _work_alone(
+    packed: bytes,
+    take: Callable[[], object],
+    address: str,
+    key: bytes,
+    threads: int,
+    deterministic: bool,
+) -> None:
     from pneumocli.core.backend import load_backend
 
+    take()  # before Keras looks for devices
     load_backend(deterministic, threads)
     work, task = pickle.loads(packed)
     # If the first process is killed, the next step cannot be told, and the work ends with it.

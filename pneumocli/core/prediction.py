@@ -6,19 +6,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.artefact import ModelCard
-from pneumocli.core.atypical import Typical, judge_image
-from pneumocli.core.calibration import apply_temperature
-from pneumocli.core.errors import ImageError, NoImageError, RunError
+from pneumocli.core.atypical import judge_image
+from pneumocli.core.calibration import apply_temperature, squash_logits
+from pneumocli.core.contract import ModelCard
+from pneumocli.core.errors import ImageError, NoImageError
 from pneumocli.core.images import Picture, Source, read_images
-from pneumocli.core.inference import BATCH_SIZE, FEWEST, ready, run_filled, squash_logits, take_answers
 from pneumocli.core.metrics import average_scores, call_labels
 from pneumocli.core.preparation import check_preparation
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
+from pneumocli.core.scorer import Scorer
 from pneumocli.core.wording import show_plain
 
 NAMED_FAILURES = 20
@@ -109,11 +108,10 @@ Illustrate = Callable[[Sequence[NDArray[np.uint8]], Sequence[Prediction]], Itera
 
 
 def predict_files(
-    model: keras.Model,
+    scorer: Scorer,
     card: ModelCard,
     sources: Sequence[Path | Source],
     *,
-    typical: Typical | None = None,
     strict: bool = False,
     illustrate: Illustrate | None = None,
     force: bool = False,
@@ -128,7 +126,6 @@ def predict_files(
     image are passed over.
 
     Args:
-        typical: what the training images' features are like; with None only the images' looks are judged.
         strict: an atypical image is a failure, with the same reason.
         illustrate: adds pictures to a batch's predictions; none are made without it.
         force: answer also where the model was trained with another way of reading images.
@@ -136,23 +133,16 @@ def predict_files(
         warn: is told in a line what was gone on with because of `force`.
 
     Raises:
-        RunError: the model was trained with another way of reading images, or `typical` is of another model.
+        RunError: the model was trained with another way of reading images.
     """
     check_preparation(card.name, card.preparation, force=force, notify=warn)
-    network = ready(take_answers(model))
-    width = network.output_shape[-1] - card.members
-    if typical is not None and len(typical.mean) != width:
-        raise RunError(
-            f"{card.name} has {width} features an image, its training images {len(typical.mean)}: these are "
-            "parts of two models; train it anew"
-        )
-    size = max(FEWEST, min(BATCH_SIZE, len(sources)))
+    size = min(scorer.batch_size, len(sources))
     done = passed_over = 0
     for batch in _batch(read_images(sources, card.pixels), size):
         named = [(source.name if isinstance(source, Source) else str(source)) for source, _ in batch]
         good = [(path, one) for path, (_, one) in zip(named, batch, strict=True) if isinstance(one, Picture)]
         pictures = [picture for _, picture in good]
-        answers = _answer(network, card, pictures, size, typical)
+        answers = _answer(scorer, card, pictures, size)
         predictions: Iterable[Prediction] = [
             Prediction(path, **answer) for (path, _), answer in zip(good, answers, strict=True)
         ]
@@ -177,17 +167,12 @@ def predict_files(
         notify(f"passed over {passed_over} DICOM files without an image")
 
 
-def _answer(
-    network: keras.Model, card: ModelCard, pictures: list[Picture], size: int, typical: Typical | None
-) -> list[dict[str, Any]]:
+def _answer(scorer: Scorer, card: ModelCard, pictures: list[Picture], size: int) -> list[dict[str, Any]]:
     """Return what a `Prediction` says of each picture, but for its path."""
     if not pictures:
         return []
-    images = np.stack([picture.pixels for picture in pictures])
-    # One shape for all batches: the last is filled up with repeated images.
-    filled = images[np.resize(np.arange(len(images)), size), ..., np.newaxis]
-    outputs = run_filled(network, filled)[: len(images)]
-    scores = squash_logits(outputs[:, : card.members].T)  # (members, images)
+    logits, measured = scorer.score(np.stack([picture.pixels for picture in pictures]), size)
+    scores = squash_logits(logits.T)  # (members, images)
     mean = average_scores(scores)
     # Called before the temperature, as the threshold is: each member as if it were asked alone.
     called = call_labels(scores, card.threshold)
@@ -200,10 +185,8 @@ def _answer(
         "score": mean,
         "members": members,
     }
-    distances: list[float | None] = [None] * len(pictures)
-    if typical is not None:
-        distances = typical.measure(outputs[:, card.members :]).tolist()
-    reasons = [judge_image(*looked_at, typical) for looked_at in zip(pictures, distances, strict=True)]
+    distances = [None] * len(pictures) if measured is None else measured.tolist()
+    reasons = [judge_image(*looked_at, card.atypical) for looked_at in zip(pictures, distances, strict=True)]
     lists = {name: column.tolist() for name, column in columns.items()}
     lists |= {"atypical": reasons, "distance": distances}
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]

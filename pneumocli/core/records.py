@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
@@ -102,7 +103,13 @@ def describe_versions() -> dict[str, str]:
     """Return the versions of what a result depends on."""
     found = {"pneumocli": __version__, "python": platform.python_version(), "system": platform.platform()}
     found["backend"] = os.environ.get("KERAS_BACKEND", "tensorflow")
-    for library in LIBRARIES:
+    return found | find_versions(LIBRARIES)
+
+
+def find_versions(libraries: Sequence[str]) -> dict[str, str]:
+    """Return the versions of those libraries that are installed."""
+    found: dict[str, str] = {}
+    for library in libraries:
         try:
             found[library] = version(library)
         except PackageNotFoundError:

@@ -57,8 +57,11 @@ def read_inputs(run: Run) -> Inputs:
     return Inputs(**there)
 
 
-def open_stopped(runs_dir: Path, asked: Path, kind: Kind) -> Run:
+def open_stopped(runs_dir: Path, asked: Path, kind: Kind, shared: bool = False) -> Run:
     """Return the run that `--resume` names: a folder, or the name of one in the directory of runs.
+
+    Args:
+        shared: other processes may be training other folds of it.
 
     Raises:
         RunError: it is no run, one of the other kind, or a process is training it.
@@ -66,7 +69,7 @@ def open_stopped(runs_dir: Path, asked: Path, kind: Kind) -> Run:
     run = open_run(asked if asked.is_dir() or not (runs_dir / asked).is_dir() else runs_dir / asked)
     if run.record.kind != kind:
         raise RunError(f"{run.path} was started by another command; go on with: {advise_resume(run)}")
-    if is_held(run):
+    if not shared and is_held(run):
         with holding(run):  # raises, and says who holds it
             pass
     return run

@@ -18,6 +18,7 @@ complete when the file that is written last, its metrics, is there. Until then t
     checkpoint.npz, checkpoint_fold_I.npz   where training stands (see `checkpoint`)
     .inputs.json                            which files it was started with (see `resume`)
     .lock                                   who is training it, held by that process
+    .fold_I.lock                            who is training that fold alone (see `sharing`)
     .*.partial*                             what a killed process had half written
 """
 
@@ -34,7 +35,7 @@ from pydantic import ValidationError
 from pneumocli.core.data import SEEN_NAMES, Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import remove_partials, write_json
-from pneumocli.core.locking import HeldError, holding_file, is_held_file
+from pneumocli.core.locking import HeldError, describe_holder, holding_file, is_held_file
 from pneumocli.core.reading import read_json
 from pneumocli.core.records import Kind, RunRecord
 from pneumocli.core.scores import OUT_OF_FOLD
@@ -86,6 +87,15 @@ class Run:
     def checkpoint_path(self, fold: int | None = None) -> Path:
         """Return where the standing of a fold, or of the single model, is kept while it trains."""
         return self.path / ("checkpoint.npz" if fold is None else f"checkpoint_fold_{fold}.npz")
+
+    def fold_lock_path(self, fold: int) -> Path:
+        """Return what a process holds while it trains one fold."""
+        return self.path / f".fold_{fold}.lock"
+
+    def held_folds(self) -> list[int]:
+        """Return the folds, counted from 1, that a process is training alone."""
+        folds = range(1, (self.record.folds or 0) + 1)
+        return [fold for fold in folds if is_held_file(self.fold_lock_path(fold))]
 
     def member_paths(self) -> list[Path]:
         """Return the folders that hold a `model.keras`: the folds', or the run's own."""
@@ -194,7 +204,8 @@ def list_runs(runs_dir: Path) -> list[Run]:
 
 def discard_empty(run: Run) -> None:
     """Remove a run in which nothing was finished, so that it is not taken for a stopped one."""
-    if {path.name for path in run.path.iterdir()} <= {CONFIG, LOCK, INPUTS}:
+    locks = {run.fold_lock_path(fold).name for fold in range(1, (run.record.folds or 0) + 1)}
+    if {path.name for path in run.path.iterdir()} <= {CONFIG, LOCK, INPUTS, *locks}:
         shutil.rmtree(run.path)
 
 
@@ -231,6 +242,16 @@ def find_run(runs_dir: Path, asked: Path | None = None, kind: Kind | None = None
         )
     check_complete(run)
     return run
+
+
+def find_folds(runs_dir: Path, asked: Path | None = None) -> Run:
+    """Return the cross-validation that is meant, as `find_run`; one that is named need not be complete."""
+    place = asked if asked is None or asked.is_dir() else runs_dir / asked
+    if place is not None and (place / CONFIG).is_file():
+        run = open_run(place)
+        if run.record.kind == "cv":
+            return run
+    return find_run(runs_dir, asked, "cv")
 
 
 def find_predictor(runs_dir: Path, named: Path | None = None) -> Run | Path:
@@ -290,6 +311,9 @@ def holding(run: Run) -> Iterator[None]:
     """
     try:
         with holding_file(run.path / LOCK):
+            # No fold is begun by another while this is held.
+            for fold in run.held_folds():
+                raise HeldError(f"{describe_holder(run.fold_lock_path(fold))} (fold {fold})")
             remove_partials(run.path)
             yield
     except HeldError as error:
@@ -297,8 +321,8 @@ def holding(run: Run) -> Iterator[None]:
 
 
 def is_held(run: Run) -> bool:
-    """Return whether a process is training this run."""
-    return is_held_file(run.path / LOCK)
+    """Return whether a process is training this run, or a fold of it."""
+    return is_held_file(run.path / LOCK) or bool(run.held_folds())
 
 
 @contextmanager
@@ -319,5 +343,5 @@ def scoring(run: Run) -> Iterator[None]:
 
 def remove_unfinished(run: Run) -> None:
     """Remove from a complete run what only an unfinished one needs."""
-    for path in (run.path / INPUTS, *run.path.glob("checkpoint*.npz")):
+    for path in (run.path / INPUTS, *run.path.glob("checkpoint*.npz"), *run.path.glob(".fold_*.lock")):
         path.unlink(missing_ok=True)

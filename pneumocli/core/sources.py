@@ -149,7 +149,7 @@ def _expand(name: str, notify: Notice) -> Iterator[Source]:
         fault = ImageError(f"{name} is a directory without an image file; name image files")
         yield Source(name, fault=fault)
     if others:
-        notify(f"{name}: passed over {others} hidden files or files that are not images")
+        notify(f"{name}: {others} passed over, hidden or no images")
 
 
 def _is_image(path: str) -> bool:

@@ -8,10 +8,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumocli.core.calibration import squash_logits
 from pneumocli.core.checkpoint import Checkpoint, Standing
 from pneumocli.core.config import Precision, Schedule, TrainConfig
 from pneumocli.core.features import FeatureBatches
-from pneumocli.core.inference import BATCH_SIZE, Rows, compute_outputs, squash_logits
+from pneumocli.core.inference import BATCH_SIZE, Rows, compute_outputs
 from pneumocli.core.losses import build_focal_loss
 from pneumocli.core.material import Material
 from pneumocli.core.model import (

@@ -20,7 +20,7 @@ from pneumocli.core.files import replacing
 
 SCHEMA_VERSION = 1
 # What of the model each row repeats, so that it can stand alone.
-OF_MODEL = ("model", "model_sha256", "synthetic", "calibrated_threshold")
+OF_MODEL = ("model", "model_sha256", "engine", "synthetic", "calibrated_threshold")
 KEPT_IN_MEMORY = 1_000_000  # bytes of failures, before they go to a temporary file
 
 Row = Mapping[str, object]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 from rich import box
@@ -11,6 +12,7 @@ from rich.text import Text, TextType
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.examination import Examination
+from pneumocli.core.session import DISTANCE, IMAGE, MEANINGS, Contract
 from pneumocli.core.wording import show_plain
 
 SOURCES = {"out_of_fold": "out-of-fold images", "val": "validation images without a copy in train"}
@@ -77,9 +79,7 @@ def tabulate_audit(audit: Audit) -> list[Table]:
 
 def tabulate_examination(found: Examination) -> list[Table]:
     """Return a table of what there is on the machine and one of the kept features."""
-    main = start_table("this machine", ["", ""])
-    main.show_header = False
-    main.columns[1].justify, main.columns[1].overflow, main.columns[1].no_wrap = "left", "fold", False
+    main = _start_facts("this machine")
     for name, value in found.versions.items():
         main.add_row(name, Text(value))
     main.add_section()
@@ -95,6 +95,31 @@ def tabulate_examination(found: Examination) -> list[Table]:
         used = datetime.fromtimestamp(bank.used).strftime("%Y-%m-%d %H:%M")
         kept.add_row(Text(show_plain(bank.content)), f"{bank.bytes / 1e9:.2f}", used)
     return [main, kept]
+
+
+def tabulate_export(contract: Contract, file: Path) -> Table:
+    """Return the table of an ONNX file and of how far its answers are from the model's."""
+    card, checked = contract.card, contract.checked
+    mark = "SYNTHETIC " if card.data.synthetic else ""
+    table = _start_facts(f"{mark}{card.name} as ONNX")
+    table.add_row("file", Text(f"{show_plain(str(file))} ({file.stat().st_size / 1e6:.0f} MB)"))
+    table.add_row("takes", Text(f"{IMAGE}: {card.pixels} x {card.pixels} grey pixels, uint8, as they are"))
+    names = [name for name in MEANINGS if name != IMAGE and (name != DISTANCE or card.atypical is not None)]
+    table.add_row("gives", Text(", ".join(names)))
+    if checked is not None:
+        table.add_row("compared on", Text(f"{checked.images} {checked.data}"))
+        table.add_row("largest difference", f"{checked.largest_difference:.1e} of a probability")
+        if checked.largest_distance_difference is not None:
+            table.add_row("", f"{checked.largest_distance_difference:.1e} of a distance, as a share of it")
+    return table
+
+
+def _start_facts(title: str) -> Table:
+    """Return an empty table of names and what belongs to them, in words that may break into lines."""
+    table = start_table(title, ["", ""])
+    table.show_header = False
+    table.columns[1].justify, table.columns[1].overflow, table.columns[1].no_wrap = "left", "fold", False
+    return table
 
 
 def tabulate_predictions(
