@@ -87,3 +87,19 @@ def test_full_run(tmp_path: Path) -> None:
         assert title in said
     left = {path.name for path in (tmp_path / "runs" / "synthetic-cv-1").iterdir()}
     assert {"ensemble.keras", "roc_val.png", "roc_test.png", "scores_test.npz"} <= left
+
+
+def test_simulated_answers_take_what_can_be_reckoned() -> None:
+    import scale
+
+    from pneumocli.core import shards
+
+    assert (scale.SHARD, scale.ROUND) == (shards.SHARD, shards.ROUND)
+    free = scale.Setting(rate=10, start=5, image_bytes=0, row=0, task=0)
+    assert scale.simulate(1280, 1, free) == pytest.approx(5 + 128)
+    assert scale.simulate(2560, 2, free) == pytest.approx(5 + 128)
+    # Three tasks by two workers: one of them does two.
+    assert scale.simulate(3 * 128, 2, free) == pytest.approx(5 + 2 * 12.8)
+    # A file server that is slower than the workers sets the pace.
+    slow = scale.Setting(rate=1e9, start=0, image_bytes=1e6, server=1e7, row=0, task=0)
+    assert scale.simulate(12_800, 64, slow) == pytest.approx(1280)
