@@ -162,7 +162,7 @@ def test_scoring_survives_each_write_that_fails(cv_run: Run, small_dataset: Data
     def work() -> None:
         run = open_run(folder / "run")
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(evaluation, "load_run_model", lambda run: model)
+            patch.setattr(evaluation, "load_run_model", lambda run, **options: model)
             # The bootstrap takes most of the time and writes nothing.
             quick = partial(compute_figures, intervals=False)
             patch.setattr(
