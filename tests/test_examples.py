@@ -129,3 +129,19 @@ def test_walkthrough_lays_out_scans_that_can_be_read(tmp_path: Path) -> None:
     names = {path.name for path in (tmp_path / "mine").iterdir()}
     assert {"scan_2", "scan_5", "xray_1.png", "holiday.jpg", "notes.txt"} <= names
     assert read_image(tmp_path / "mine" / "scan_2", 28).looks.colour == 0
+
+
+def test_simulated_answers_take_what_can_be_reckoned() -> None:
+    import scale
+
+    from pneumocli.core import shards
+
+    assert (scale.SHARD, scale.ROUND) == (shards.SHARD, shards.ROUND)
+    free = scale.Setting(rate=10, start=5, image_bytes=0, row=0, task=0)
+    assert scale.simulate(1280, 1, free) == pytest.approx(5 + 128)
+    assert scale.simulate(2560, 2, free) == pytest.approx(5 + 128)
+    # Three tasks by two workers: one of them does two.
+    assert scale.simulate(3 * 128, 2, free) == pytest.approx(5 + 2 * 12.8)
+    # A file server that is slower than the workers sets the pace.
+    slow = scale.Setting(rate=1e9, start=0, image_bytes=1e6, server=1e7, row=0, task=0)
+    assert scale.simulate(12_800, 64, slow) == pytest.approx(1280)
