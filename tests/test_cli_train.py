@@ -1,5 +1,6 @@
 """`pneumocli train` and `cv`: options to configuration, and what cannot be trained."""
 
+import shutil
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
@@ -38,17 +39,26 @@ class Recorder:
         self.backend = arguments
 
 
+def copy_apart(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a copy that pictures may be drawn into: other tests count the files of the run itself."""
+    return Run(Path(shutil.copytree(run.path, tmp_path_factory.mktemp("given") / run.name)), run.record)
+
+
 @pytest.fixture
-def recorded_cv(cv_run: Run, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder(cv_run)
+def recorded_cv(
+    cv_run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Recorder:
+    recorder = Recorder(copy_apart(cv_run, tmp_path_factory))
     monkeypatch.setattr(experiments, "cross_validate", recorder)
     monkeypatch.setattr("pneumocli.core.backend.load_backend", recorder.load_backend)
     return recorder
 
 
 @pytest.fixture
-def recorded_train(train_run: Run, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    recorder = Recorder(train_run)
+def recorded_train(
+    train_run: Run, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Recorder:
+    recorder = Recorder(copy_apart(train_run, tmp_path_factory))
     monkeypatch.setattr(experiments, "train_single", recorder)
     monkeypatch.setattr("pneumocli.core.backend.load_backend", recorder.load_backend)
     return recorder
