@@ -600,5 +600,6 @@ def test_figures_of_other_images_of_a_name_are_replaced_by_force_alone(
     np.savez(path, **{**changed, "test_images": 255 - data_arrays["test_images"]})
     assert "--force" in refuse("evaluate", train_copy.path, "--data", path)
     assert kept.read_bytes() == before
-    assert run("evaluate", train_copy.path, "--data", path, "--force").exit_code == 0
+    forced = run("evaluate", train_copy.path, "--data", path, "--force")
+    assert forced.exit_code == 0, forced.output
     assert kept.read_bytes() != before

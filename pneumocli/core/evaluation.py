@@ -126,7 +126,7 @@ def evaluate_run(
     )
     main = list(y_score)[-1]
     with scoring(run):
-        if place != run.path:  # again: another process may have written since
+        if place != run.path and not force:  # again: another process may have written since
             _check_name(place, split, digest)
         for folder, part in zip(folders, scores.values(), strict=True):
             write_scores(place / folder.relative_to(run.path), split, part, scored)
