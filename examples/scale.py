@@ -4,8 +4,8 @@ python examples/scale.py                                         # the table of 
 python examples/scale.py --images 20000 --workers 2 --rate 85.5  # seconds of one case
 
 `predict` gives out rounds of 8 tasks a worker, 128 images a task, and writes a round's rows before the next
-one begins (pneumocli/core/shards.py). A worker reads the files of its task from a file server that all share, in
-turn, while it computes.
+one begins (pneumocli/core/shards.py). A worker reads the files of its task from a file server that all
+share, in turn, while it computes.
 """
 
 import argparse
