@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -352,3 +353,15 @@ def test_damaged_pooled_maps_are_refused(content: bytes | None, tmp_path: Path) 
     with pytest.raises(RunError) as caught:
         read_pooled_maps(folders)
     assert str(path) in str(caught.value)
+
+
+def test_entry_that_is_no_array_is_refused(typical: Typical) -> None:
+    content = io.BytesIO(pack_typical(typical))
+    with zipfile.ZipFile(content) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, entry in entries.items():
+            archive.writestr(name, b"\x9b" + entry[1:] if name == "mean.npy" else entry)
+    with pytest.raises(RunError, match="damaged"):
+        unpack_typical(content, Path("a.keras"))

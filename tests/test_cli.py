@@ -14,13 +14,13 @@ from commandline import SHORT, fail, list_pictures, list_runs_made, name_picture
 from pneumocli import DISCLAIMER
 from pneumocli.cli import app
 from pneumocli.core import experiments
+from pneumocli.core.album import LEARNING_CURVES
 from pneumocli.core.artefact import read_card
 from pneumocli.core.calibration import apply_temperature
 from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.runs import CONFIG, DECISION, ENSEMBLE, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
-from pneumocli.report.pictures import LEARNING_CURVES
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
 pytest_plugins = ["trained"]

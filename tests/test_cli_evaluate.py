@@ -8,12 +8,12 @@ from commandline import fail, list_pictures, name_pictures, read_scored, succeed
 from pictures import draw_files
 from small import copy_run
 
+from pneumocli.core.album import PICTURES
 from pneumocli.core.decision import read_decision
 from pneumocli.core.figures import read_figures
 from pneumocli.core.runs import CONFIG, DECISION, EXTERNAL, MODEL, Run
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.synthetic import draw_dataset
-from pneumocli.report.pictures import PICTURES
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
 pytest_plugins = ["trained"]

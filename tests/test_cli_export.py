@@ -12,6 +12,7 @@ from commandline import fail, run, succeed
 from small import copy_run
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.hashes import record_hash
 from pneumocli.core.predictor import ONNX
 from pneumocli.core.runs import MODEL, Run
 
@@ -90,6 +91,7 @@ def test_without_keras_a_model_of_keras_is_a_line(exported: Run, xrays: list[Pat
 def test_stale_file_is_told_and_not_used(exported: Run, xrays: list[Path], tmp_path: Path) -> None:
     copy = copy_run(exported, tmp_path / "runs")
     shutil.copy(copy.fold_path(1) / MODEL, copy.fold_path(2) / MODEL)
+    record_hash(copy.fold_path(2) / MODEL)
     result = succeed("predict", xrays[0], "--format", "json")
     assert json.loads(result.stdout)["engine"].startswith("keras ")
     assert "not used:" in result.stderr

@@ -12,11 +12,11 @@ from pydantic.fields import FieldInfo
 
 from pneumocli import DISCLAIMER
 from pneumocli.core import experiments
+from pneumocli.core.album import LEARNING_CURVES, PICTURES
 from pneumocli.core.config import DEFAULT_RECIPE, RECIPES, TrainConfig
 from pneumocli.core.figures import read_figures
 from pneumocli.core.hashes import HASHES
 from pneumocli.core.runs import CONFIG, DECISION, MODEL, Run
-from pneumocli.report.pictures import LEARNING_CURVES, PICTURES
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
 pytest_plugins = ["trained"]

@@ -17,6 +17,7 @@ from pneumocli.report.formats import open_output, write_csv, write_document, wri
 HEAD = {
     "model": "cv-1, ensemble",
     "model_sha256": "ab" * 32,
+    "engine": "keras 3.15.1 on tensorflow",
     "model_members": 2,
     "synthetic": False,
     "rule": "youden",
@@ -39,7 +40,9 @@ def make_row(path: str, error: str | None = None) -> dict[str, Any]:
 
 
 ROWS = [make_row("bad.png", "bad.png does not exist"), *map(make_row, PATHS), make_row("x", "no")]
-REPEATED = {name: HEAD[name] for name in ("model", "model_sha256", "synthetic", "calibrated_threshold")}
+REPEATED = {
+    name: HEAD[name] for name in ("model", "model_sha256", "engine", "synthetic", "calibrated_threshold")
+}
 
 
 def complete(row: dict[str, Any]) -> dict[str, Any]:

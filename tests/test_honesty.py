@@ -17,9 +17,9 @@ import pytest
 from test_cli import succeed
 
 from pneumocli.core import records
+from pneumocli.core.album import PICTURES
 from pneumocli.core.runs import CONFIG, ENSEMBLE, HISTORY, MODEL
 from pneumocli.core.scores import OUT_OF_FOLD
-from pneumocli.report.pictures import PICTURES
 
 pytest_plugins = ["trained"]
 

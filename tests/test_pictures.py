@@ -13,6 +13,7 @@ from PIL import Image
 from small import FOLDS, copy_run
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.album import LEARNING_CURVES, PICTURES
 from pneumocli.core.cases import find_errors
 from pneumocli.core.data import Dataset, Split
 from pneumocli.core.decision import fix_decision
@@ -31,8 +32,6 @@ from pneumocli.report.gallery import plot_gallery
 from pneumocli.report.learning import plot_learning
 from pneumocli.report.matrices import plot_confusion
 from pneumocli.report.pictures import (
-    LEARNING_CURVES,
-    PICTURES,
     draw_learning,
     draw_scored_split,
     read_pictures,

@@ -100,7 +100,6 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
         ("predict xray.png", "no complete run"),
         ("report", "no complete run"),
         ("export", "no complete run"),
-        ("export --output model.keras", ".onnx file"),
         ("predict xray.png --model two.onnx", "not an ONNX file that pneumocli wrote"),
         ("predict xray.png --model two.onnx --engine keras", "name the run"),
         ("predict xray.png --model two.onnx --explain maps", "name the run"),

@@ -10,9 +10,9 @@ from typing import Any
 
 from commandline import SHORT
 
+from pneumocli.core.album import PICTURES
 from pneumocli.core.artefact import CARD
 from pneumocli.core.runs import CONFIG, ENSEMBLE
-from pneumocli.report.pictures import PICTURES
 
 TESTS = Path(__file__).parent
 WORDS = ("--data", "synthetic", "--subset", "24", "--folds", "2", *SHORT, "--deterministic")

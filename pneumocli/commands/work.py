@@ -321,8 +321,9 @@ def draw_training(run: Run, split: str, dataset: Dataset, quiet: bool) -> None:
 
 def draw_scored(run: Run, place: Path, split: str, images: Split, quiet: bool) -> None:
     """Draw the pictures of a scored split beside its figures, and say on stderr where they are."""
+    from pneumocli.core.album import PICTURES
     from pneumocli.core.scored import read_scored_split
-    from pneumocli.report.pictures import PICTURES, draw_scored_split
+    from pneumocli.report.pictures import draw_scored_split
 
     drawn = draw_scored_split(place, read_scored_split(run, place, split), images)
     say(f"pictures: {place}: {', '.join(picture.file for picture in drawn)}; {PICTURES} lists them", quiet)

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from pneumocli import DISCLAIMER
 from pneumocli.core.reading import open_file, read_json
 
 PICTURES = "pictures.json"
@@ -19,7 +21,7 @@ KNOWN_PICTURES = {
     "histogram": "Scores of both classes",
     "gallery": "Images and their scores",
 }
-CURVES = "learning_curves.png"
+LEARNING_CURVES = "learning_curves.png"
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,25 @@ class Picture:
     split: str | None
 
 
-class _PictureEntry(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class Entry(BaseModel):
+    """What the list says of one picture."""
 
-    file: str
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    file: str = Field(description="its name, in the folder of the list")
     title: str
-    split: str | None = None
-    alt: str = ""
+    split: str | None = Field(None, description='which images it is of; "train" for the learning curves')
+    alt: str = Field("", description="one sentence that says what it shows, with figures")
 
 
-class _PictureList(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+class PictureList(BaseModel):
+    """What `pictures.json` holds: the pictures that lie beside it."""
 
-    pictures: list[_PictureEntry]
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    schema_version: Literal[1] = 1
+    pictures: list[Entry]
+    disclaimer: str = DISCLAIMER
 
 
 def list_pictures(folder: Path, splits: Sequence[str]) -> tuple[tuple[Picture, ...], bool]:
@@ -59,7 +67,7 @@ def list_pictures(folder: Path, splits: Sequence[str]) -> tuple[tuple[Picture, .
     """
     is_readable = True
     try:
-        listed = _PictureList.model_validate(read_json(folder / PICTURES)).pictures
+        listed = PictureList.model_validate(read_json(folder / PICTURES)).pictures
     except FileNotFoundError:
         listed = _name_pictures(splits)
     except (OSError, ValueError):
@@ -72,9 +80,9 @@ def list_pictures(folder: Path, splits: Sequence[str]) -> tuple[tuple[Picture, .
     return pictures, is_readable
 
 
-def _name_pictures(splits: Sequence[str]) -> list[_PictureEntry]:
+def _name_pictures(splits: Sequence[str]) -> list[Entry]:
     of_splits = [
-        _PictureEntry(
+        Entry(
             file=f"{name}_{split}.png",
             title=title,
             split=split,
@@ -83,8 +91,8 @@ def _name_pictures(splits: Sequence[str]) -> list[_PictureEntry]:
         for split in splits
         for name, title in KNOWN_PICTURES.items()
     ]
-    curves = _PictureEntry(
-        file=CURVES, title="Learning curves", alt="Loss and AUC, epoch by epoch, of each model"
+    curves = Entry(
+        file=LEARNING_CURVES, title="Learning curves", alt="Loss and AUC, epoch by epoch, of each model"
     )
     return [*of_splits, curves]
 

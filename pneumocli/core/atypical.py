@@ -209,7 +209,8 @@ def unpack_typical(file: BinaryIO, where: Path) -> Typical:
     try:
         check_arrays(file)
         with np.load(file, allow_pickle=False) as kept:
-            mean, whitening = kept["mean"], kept["whitening"]
+            # An entry that is no array comes as bytes.
+            mean, whitening = np.asarray(kept["mean"]), np.asarray(kept["whitening"])
             figures = TypicalFigures.model_validate(parse_json(str(kept["figures"]).encode()))
     except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise
         raise RunError(

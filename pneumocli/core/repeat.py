@@ -40,8 +40,8 @@ def read_record(path: Path, kind: Kind) -> RunRecord:
         raise RunError(f"{file} is damaged: it is not JSON; name another run's {CONFIG}") from None
     if not isinstance(content, dict) or not {"kind", "settings"} <= content.keys():
         raise RunError(f"{file} is not a run's {CONFIG}: it names no kind and settings of a run")
-    if content["kind"] != kind and content["kind"] in WHAT:
-        other = content["kind"]
+    other = content["kind"]
+    if other != kind and isinstance(other, str) and other in WHAT:
         raise RunError(f"{file} is of a {WHAT[other]}; repeat it with: pneumocli {other} --config {path}")
     if isinstance(content["settings"], dict):
         _check_settings(file, content["settings"])

@@ -2,11 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from pneumocli import DISCLAIMER
+from pneumocli.core.album import LEARNING_CURVES, PICTURES, Entry, PictureList
 from pneumocli.core.data import Split
 from pneumocli.core.figures import POOLED_NAME, name_fold
 from pneumocli.core.files import write_json
@@ -21,32 +18,8 @@ from pneumocli.report.learning import plot_learning
 from pneumocli.report.matrices import plot_confusion
 from pneumocli.report.probabilities import plot_histogram, plot_reliability
 
-PICTURES = "pictures.json"
-LEARNING_CURVES = "learning_curves.png"
 
-
-class Picture(BaseModel):
-    """One picture of a run folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    file: str = Field(description="its name, in the folder of the list")
-    title: str
-    split: str = Field(description='which images it is of; "train" for the learning curves')
-    alt: str = Field(description="one sentence that says what it shows, with figures")
-
-
-class PictureList(BaseModel):
-    """What `pictures.json` holds: the pictures that lie beside it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Literal[1] = 1
-    pictures: list[Picture]
-    disclaimer: str = DISCLAIMER
-
-
-def draw_scored_split(place: Path, scored: ScoredSplit, split: Split) -> list[Picture]:
+def draw_scored_split(place: Path, scored: ScoredSplit, split: Split) -> list[Entry]:
     """Draw all pictures of one split and list them; those of another scoring of it are replaced.
 
     Args:
@@ -119,14 +92,14 @@ def draw_scored_split(place: Path, scored: ScoredSplit, split: Split) -> list[Pi
         ),
     }
     drawn = [
-        Picture(file=name_file(kind).name, title=f"{word}: {title}, {images}", split=figures.split, alt=alt)
+        Entry(file=name_file(kind).name, title=f"{word}: {title}, {images}", split=figures.split, alt=alt)
         for (kind, word, title), alt in told.items()
     ]
     list_pictures(place, drawn)
     return drawn
 
 
-def draw_learning(run: Run) -> list[Picture]:
+def draw_learning(run: Run) -> list[Entry]:
     """Draw a run's learning curves and list them.
 
     Raises:
@@ -148,12 +121,12 @@ def draw_learning(run: Run) -> list[Picture]:
         images=images,
         early_stopping=record.settings.early_stopping,
     )
-    drawn = [Picture(file=LEARNING_CURVES, title=f"Learning curves: {title}", split="train", alt=alt)]
+    drawn = [Entry(file=LEARNING_CURVES, title=f"Learning curves: {title}", split="train", alt=alt)]
     list_pictures(run.path, drawn)
     return drawn
 
 
-def list_pictures(place: Path, drawn: Sequence[Picture]) -> None:
+def list_pictures(place: Path, drawn: Sequence[Entry]) -> None:
     """Write `pictures.json` anew: these pictures in place of those of the same files, the others kept."""
     listed = {picture.file: picture for picture in read_pictures(place)}
     listed |= {picture.file: picture for picture in drawn}
@@ -161,7 +134,7 @@ def list_pictures(place: Path, drawn: Sequence[Picture]) -> None:
     write_json(place / PICTURES, PictureList(pictures=kept).model_dump(mode="json"))
 
 
-def read_pictures(place: Path) -> list[Picture]:
+def read_pictures(place: Path) -> list[Entry]:
     """Return the pictures that a folder's `pictures.json` lists; none if it is missing or damaged.
 
     Nothing but pictures hangs on it, and the next scoring writes it anew.
