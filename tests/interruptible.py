@@ -3,6 +3,7 @@
 It prints "now" on stdout when a stage whose name holds STAGE has begun, and leaves time to stop it there.
 """
 
+import signal
 import sys
 import time
 from functools import partial
@@ -16,6 +17,8 @@ from pneumocli.core.progress import Listener, Progress
 
 
 def main(stage: str, *arguments: str) -> None:
+    # Who runs the tests in the background of a script has Ctrl-C ignored in all they start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     load_backend()
     from pneumocli.core import evaluation, experiments
 

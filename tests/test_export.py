@@ -20,6 +20,7 @@ from pneumocli.core.data import Dataset
 from pneumocli.core.engine import open_predictor
 from pneumocli.core.errors import PneumoError, RunError, SettingError
 from pneumocli.core.evaluation import build_ensemble, load_predictor
+from pneumocli.core.hashes import record_hash
 from pneumocli.core.predictor import ONNX, hash_predictor, list_source_files, place_onnx
 from pneumocli.core.runs import DECISION, MODEL, Run
 from pneumocli.core.sample import Sample
@@ -128,7 +129,7 @@ def test_own_file_answers_and_another_does_not(copy: Run) -> None:
     opened = open_predictor(copy, notify=told.append)
     assert opened.scorer.engine.startswith("onnxruntime ")
     assert opened.model is None
-    assert opened.model_sha256 == hash_predictor(copy)
+    assert opened.chosen.model_sha256 == hash_predictor(copy)
     assert open_predictor(copy, "keras").scorer.engine.startswith("keras ")
     assert not told
     with open(copy.fold_path(2) / MODEL, "ab") as file:
@@ -165,6 +166,9 @@ def test_damaged_file_gives_way_to_keras(copy: Run) -> None:
     told: list[str] = []
     for content in (b"", b"hello", place_onnx(copy).read_bytes()[:5000]):
         place_onnx(copy).write_bytes(content)
+        with pytest.raises(RunError, match="not the file that its run wrote"):
+            open_predictor(copy, "onnx")
+        record_hash(place_onnx(copy))
         told.clear()
         assert open_predictor(copy, notify=told.append).model is not None
         assert len(told) == 1
