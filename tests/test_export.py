@@ -134,6 +134,7 @@ def test_own_file_answers_and_another_does_not(copy: Run) -> None:
     assert not told
     with open(copy.fold_path(2) / MODEL, "ab") as file:
         file.write(b"more")
+    record_hash(copy.fold_path(2) / MODEL)
     assert open_predictor(copy, notify=told.append).scorer.engine.startswith("keras ")
     (line,) = told
     assert "was made from other files" in line

@@ -18,6 +18,7 @@ from test_cli import succeed
 
 from pneumocli.core import records
 from pneumocli.core.album import PICTURES
+from pneumocli.core.hashes import HASHES
 from pneumocli.core.runs import CONFIG, ENSEMBLE, HISTORY, MODEL
 from pneumocli.core.scores import OUT_OF_FOLD
 
@@ -41,6 +42,8 @@ def read_contents(folder: Path) -> Contents:
     """Every file under a folder; of an archive every member, since its directory has the time of writing."""
     contents: Contents = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.name == HASHES:  # of whole model files, which have times in them; their members are compared
+            continue
         contents |= unpack(str(path.relative_to(folder)), path.read_bytes())
     return contents
 
