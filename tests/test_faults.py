@@ -115,6 +115,7 @@ def quick_training(
     monkeypatch.setattr(experiments, "score_features", score_quickly)
 
 
+@pytest.mark.soak
 def test_a_cross_validation_survives_each_write_that_fails(
     quick_training: None, small_dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path: Path
 ) -> None:
@@ -151,6 +152,7 @@ def test_a_cross_validation_survives_each_write_that_fails(
     assert fail_every_write(runs_dir, prepare, work, check) > 40
 
 
+@pytest.mark.soak
 def test_scoring_survives_each_write_that_fails(cv_run: Run, small_dataset: Dataset, tmp_path: Path) -> None:
     folder = tmp_path / "failing"
     model = load_run_model(cv_run)
