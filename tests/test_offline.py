@@ -63,6 +63,10 @@ def test_no_command_but_fetch_asks_for_the_network(tmp_path: Path) -> None:
         ["ensemble", "two"],
         ["predict", str(tmp_path / "xray.png"), "--model", "two"],
         ["compare", "one", "two"],
+        ["runs"],
+        ["report", "two"],
+        ["export", "two"],
+        ["predict", str(tmp_path / "xray.png"), "--model", "two", "--engine", "onnx"],
         ["doctor"],
         # What has to fetch is refused in a line, and is seen by this test.
         ["train", "--weights", "none", "--data", str(tmp_path / "missing.npz")],
