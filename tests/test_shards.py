@@ -1,6 +1,7 @@
 """Parts of a list of images side by side: the answers of one process, in the order of the list."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,20 @@ def test_files_of_a_folder_without_an_image_are_counted_once(cv_run: Run, tmp_pa
         == []
     )
     assert told == ["passed over 40 DICOM files without an image"]
+
+
+def test_what_is_forced_is_told_by_the_first_process(cv_run: Run, xrays: list[Path]) -> None:
+    from pneumocli.core import shards
+
+    chosen = choose(cv_run)
+    chosen = replace(chosen, card=chosen.card.model_copy(update={"preparation": 99}))
+    told: list[str] = []
+    with pytest.raises(RunError, match="--force"):
+        list(shards.predict_shards(cv_run, chosen, list_sources(xrays, 5), InThisProcess()))
+    forced: dict[str, Any] = {"force": True, "warn": told.append}
+    answers = list(shards.predict_shards(cv_run, chosen, list_sources(xrays, 5), InThisProcess(), **forced))
+    assert len(answers) == 5
+    assert len(told) == 1 and "--force" in told[0]
 
 
 def test_a_worker_with_another_model_refuses(cv_copy: Run, xrays: list[Path]) -> None:

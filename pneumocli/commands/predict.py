@@ -192,6 +192,7 @@ def predict(
                     force=force,
                     listen=listen,
                     notify=notify,
+                    warn=say,
                 )
             else:
                 predicted = predict_files(

@@ -11,6 +11,7 @@ from pneumocli.core.engine import Chosen, Engine, Opened, open_predictor
 from pneumocli.core.errors import RunError
 from pneumocli.core.images import Source
 from pneumocli.core.prediction import Failure, Prediction, predict_files
+from pneumocli.core.preparation import check_preparation
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
 from pneumocli.core.runs import Run, open_run
 from pneumocli.core.workers import Workers
@@ -52,6 +53,7 @@ def predict_shards(
     force: bool = False,
     listen: Listener = ignore,
     notify: Notice = keep_quiet,
+    warn: Notice = keep_quiet,
 ) -> Iterator[Prediction | Failure]:
     """Answer for each image as `predict_files` does, by several processes that each keep the model.
 
@@ -61,11 +63,15 @@ def predict_shards(
     Args:
         found: what `runs.find_predictor` has found.
         chosen: what of it answers.
+        warn: is told in a line what was gone on with because of `force`.
         jobs: at most so many tasks at once; None is one a worker.
 
     Raises:
         PneumoError: as `predict_files`, or a worker has no such model.
     """
+    # Here, where it can be told; the processes that answer do so quietly.
+    card = chosen.card
+    check_preparation(card.name, card.preparation, force=force, notify=warn)
     cut = _cut(sources)
     done = passed_over = 0
     at_once = workers.choose_jobs(jobs, len(cut))
