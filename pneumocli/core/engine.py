@@ -1,5 +1,6 @@
 """Which library answers: ONNX Runtime where the model has an ONNX file that is still its own, else Keras."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -120,6 +121,20 @@ def open_predictor(
     return Opened(Chosen("keras", card, hash_predictor(found), scorer.engine), scorer, model)
 
 
+def _open_checked(path: Path, images: int | None) -> Session:
+    """Open an ONNX file while another thread takes its hash, which for hundreds of MB would be waited for.
+
+    Raises:
+        RunError: it is not the file that its run wrote, which is said rather than that it is damaged.
+    """
+    with ThreadPoolExecutor(1) as other:
+        checked = other.submit(check_hash, path)
+        try:
+            return Session(path, images)
+        finally:
+            checked.result()
+
+
 def _open_session(
     found: Run | Path, engine: Engine, images: int | None, explains: bool, notify: Notice
 ) -> Session | None:
@@ -139,8 +154,7 @@ def _open_session(
             notify(f"--explain needs Keras, which answers in place of {path}")
         return None
     try:
-        check_hash(path)
-        session = Session(path, images)
+        session = _open_checked(path, images)
         if not session.contract.is_of(list_source_files(found)):
             raise RunError(
                 f"{path} was made from other files than are there now; make it anew with: pneumocli export"
