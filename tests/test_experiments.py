@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pictures import draw_files, name_files, sort_by_class, write_split
 from small import FOLDS, RANDOM_WEIGHTS, TINY, WatchedRows, describe
 
-from pneumocli.core import experiments
+from pneumocli.core import experiments, outcome
 from pneumocli.core.artefact import load_model, read_card
 from pneumocli.core.atypical import ATYPICAL, POOLED_MAPS
 from pneumocli.core.bank import Cache
@@ -207,7 +207,7 @@ def test_rule_that_is_asked_for_is_the_one_that_decides(train: Train, small_data
 def test_decision_is_there_before_the_file_that_tells_that_all_is(
     train: Train, small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = experiments.write_figures
+    whole = outcome.write_figures
 
     def check(folder: Path, figures: Figures) -> None:
         if figures.decision is not None:
@@ -215,7 +215,7 @@ def test_decision_is_there_before_the_file_that_tells_that_all_is(
             assert not (folder / f"metrics_{figures.split}.json").exists()
         whole(folder, figures)
 
-    monkeypatch.setattr(experiments, "write_figures", check)
+    monkeypatch.setattr(outcome, "write_figures", check)
     config = TINY.model_copy(update={"head_epochs": 1, "tune_epochs": 0})
     for folds in (None, 2):
         assert train(small_dataset, config, folds=folds).is_complete

@@ -8,35 +8,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.artefact import save_model
 from pneumocli.core.atypical import (
-    Typical,
     fit_typical,
-    read_pooled_maps,
     write_pooled_maps,
-    write_typical,
 )
 from pneumocli.core.backend import count_gpus
 from pneumocli.core.bank import Cache
 from pneumocli.core.checkpoint import Checkpoint
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.contract import ModelCard
-from pneumocli.core.data import CLASS_NAMES, Dataset, Split, draw_subset, make_folds
-from pneumocli.core.decision import Decision, fix_decision, write_decision
+from pneumocli.core.data import CLASS_NAMES, Dataset, draw_subset, make_folds
+from pneumocli.core.decision import fix_decision, write_decision
 from pneumocli.core.errors import DataError, RunError, SettingError
-from pneumocli.core.figures import POOLED_NAME, choose_best, compute_figures, name_fold, write_figures
-from pneumocli.core.files import filling, write_json
+from pneumocli.core.figures import name_fold
+from pneumocli.core.files import filling
 from pneumocli.core.groups import digest_groups, find_originals, group_images
 from pneumocli.core.hardware import choose_jobs
-from pneumocli.core.hashes import record_hash
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.locking import HeldError, holding_file
 from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.model import BackboneBuilder, Parts, build_resnet50, count_bytes
+from pneumocli.core.outcome import pool_folds, write_model, write_outcome
 from pneumocli.core.parallel import run_side_by_side
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.provenance import describe_run
-from pneumocli.core.records import RunRecord, stamp_time
+from pneumocli.core.records import RunRecord
 from pneumocli.core.resume import (
     check_place,
     check_room,
@@ -45,10 +40,10 @@ from pneumocli.core.resume import (
     training,
     write_inputs,
 )
-from pneumocli.core.runs import CONFIG, HISTORY, MODEL, Run, advise_resume, create_run
-from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, pool_scores, read_scores, write_scores
+from pneumocli.core.runs import CONFIG, Run, advise_resume, create_run
+from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, write_scores
 from pneumocli.core.sharing import check_fold, check_folds, find_shared, join_run, training_fold
-from pneumocli.core.training import Trained, pool_maps, score_and_pool, score_features, train_classifier
+from pneumocli.core.training import pool_maps, score_and_pool, score_features, train_classifier
 from pneumocli.core.workers import Workers
 
 LOST_PATIENCE = 120.0  # seconds; a file server keeps the locks of a machine that is gone for up to 90
@@ -113,10 +108,10 @@ def train_single(
         stage = "likeness to train"
         pooled_maps = pool_maps(material.maps, material.rows(), stage=stage, listen=listen)
         typical = fit_typical(pooled_maps, group_images(dataset.train))
-        _write_model(run.path, trained, run, run.name, decision, typical)
+        write_model(run.path, trained, run, run.name, decision, typical)
         write_scores(run.path, STOPPING, stopping, dataset.name)
         write_decision(run.path, decision)
-        _write_figures(run, run.path, "val", dataset.val, run.name, scores, decision)
+        write_outcome(run, run.path, "val", dataset.val, run.name, scores, decision)
     return run
 
 
@@ -244,7 +239,7 @@ def cross_validate(
             for task in tasks:
                 _train_fold(task, material, listen)
         if fold is None:
-            _pool_folds(run, dataset.train, groups)
+            pool_folds(run, dataset.train, groups)
     return run
 
 
@@ -268,7 +263,7 @@ def complete_run(run: Run, data: DataInput) -> None:
         )
     with training(run):
         if not run.is_complete:
-            _pool_folds(run, dataset.train, groups)
+            pool_folds(run, dataset.train, groups)
 
 
 def _begin_run(
@@ -324,10 +319,10 @@ def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
         trained.parts, material.maps, task.held_out, stage=stage, listen=listen
     )
     with filling(run.fold_path(fold)) as folder:
-        _write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
+        write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
         write_pooled_maps(folder, task.held_out, pooled_maps)
         scores = Scores(task.held_out, task.dataset.train.labels[task.held_out], y_score)
-        _write_figures(run, folder, OUT_OF_FOLD, task.dataset.train, name_fold(fold), scores)
+        write_outcome(run, folder, OUT_OF_FOLD, task.dataset.train, name_fold(fold), scores)
     task.checkpoint.remove()
 
 
@@ -363,72 +358,3 @@ def _prepare(
         check=check,
         listen=listen,
     )
-
-
-def _write_model(
-    folder: Path,
-    trained: Trained,
-    run: Run,
-    name: str,
-    decision: Decision | None = None,
-    typical: Typical | None = None,
-) -> None:
-    record = run.record
-    write_json(
-        folder / HISTORY,
-        {"schema_version": 1, "data": record.data.name, "epochs": trained.history},
-    )
-    card = ModelCard(
-        name=name,
-        members=1,
-        pixels=record.data.pixels,
-        preparation=record.preparation,
-        data=record.data,
-        weights=record.weights,
-        created=stamp_time(),
-    )
-    card = card if decision is None else card.decide(decision)
-    save_model(trained.join(), folder / MODEL, card, typical)
-    record_hash(folder / MODEL)
-
-
-def _write_figures(
-    run: Run,
-    folder: Path,
-    split: str,
-    scored: Split,
-    name: str,
-    scores: Scores,
-    decision: Decision | None = None,
-) -> None:
-    """Write one model's scores and figures; the figures come last, since they tell that all is there."""
-    write_scores(folder, split, scores, run.record.data.name)
-    write_figures(folder, compute_figures(run, split, {name: scores}, decision, digest=scored.digest()))
-
-
-def _pool_folds(run: Run, train: Split, groups: NDArray[np.int64]) -> None:
-    """Write all folds' out-of-fold scores as one, the decision, and the figures of each fold and of all.
-
-    Beside them what all training images' features are like, for the ensemble.
-    """
-    data = run.record.data
-    folds = {
-        name_fold(fold): read_scores(folder, OUT_OF_FOLD)
-        for fold, folder in enumerate(run.member_paths(), start=1)
-    }
-    pooled = pool_scores(list(folds.values()))
-    if len(pooled.index) != data.train_images:
-        raise RunError(
-            f"{run.path}: {len(pooled.index)} of {data.train_images} training images were held out "
-            "by a fold; the run folder is damaged"
-        )
-    typical = fit_typical(read_pooled_maps(run.member_paths()), groups)
-    if typical is not None:
-        write_typical(run.path, typical)
-    decision = fix_decision(run.record.settings.rule, pooled, OUT_OF_FOLD, data.name)
-    scores = {**folds, POOLED_NAME: pooled}
-    figures = compute_figures(run, OUT_OF_FOLD, scores, decision, digest=train.digest())
-    best = choose_best({name: figures.models[name] for name in folds})
-    write_scores(run.path, OUT_OF_FOLD, pooled, data.name)
-    write_decision(run.path, decision)
-    write_figures(run.path, figures.model_copy(update={"best_single": best}))
