@@ -28,6 +28,7 @@ processor\t: 1
 model name\t: another
 flags\t\t: none
 """
+INTEL = X86.replace("AuthenticAMD", "GenuineIntel").replace("AMD EPYC 9R14", "Intel(R) Xeon(R) Processor")
 ARM = """\
 processor\t: 0
 BogoMIPS\t: 50.00
@@ -74,6 +75,8 @@ def test_system_without_a_description_of_the_processor(describe: Describe) -> No
     [
         (X86, "avx512_bf16", True),
         (X86, "amx_tile amx_bf16 amx_int8", True),
+        (INTEL, "avx512_bf16 amx_tile amx_bf16", True),
+        (INTEL, "avx512_bf16 avx512_fp16", False),
         (ARM, "bf16", True),
         (ARM, "svebf16", True),
         (X86, "avx512f avx512_vnni", False),
@@ -81,7 +84,7 @@ def test_system_without_a_description_of_the_processor(describe: Describe) -> No
         (ARM, "sve fphp", False),
     ],
 )
-def test_auto_is_bfloat16_where_the_processor_has_it(
+def test_auto_is_bfloat16_where_it_is_the_faster(
     describe: Describe, text: str, flags: str, native: bool
 ) -> None:
     describe(text.format(flags=flags))

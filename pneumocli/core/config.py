@@ -10,7 +10,7 @@ from pneumocli.core.rule import RULES, parse_rule
 
 
 class Precision(StrEnum):
-    """The arithmetic of training. `auto` takes what the machine has natively, else float32."""
+    """The arithmetic of training. `auto` takes the fastest that the machine has natively."""
 
     AUTO = "auto"
     FLOAT32 = "float32"

@@ -9,6 +9,10 @@ from pneumocli.core.errors import PneumoError
 
 # Instruction sets with bfloat16 products: x86 as Linux names them, and Arm.
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
+# On Intel only the matrix unit, AMX, makes bfloat16 the faster: ResNet-50 at 112 px took 16.4 ms an image in
+# bfloat16 and 9.7 in float32 on a Xeon with avx512_bf16 and without AMX. On an AMD EPYC a training step took
+# 8.5 against 12.3.
+INTEL_BFLOAT16_FLAGS = frozenset({"amx_bf16"})
 
 
 def count_cores() -> int:
@@ -29,20 +33,26 @@ def measure_memory() -> int | None:
 
 def read_processor() -> tuple[str, frozenset[str]]:
     """Return the processor's name and its instruction sets, empty where the system does not tell."""
+    facts = _read_facts()
+    model = facts.get("model name") or platform.processor() or platform.machine()
+    return model, frozenset((facts.get("flags") or facts.get("features") or "").split())
+
+
+def _read_facts() -> dict[str, str]:
+    """Return what Linux says of the first processor; nothing where there is no Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return platform.processor() or platform.machine(), frozenset()
+        return {}
     facts: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")
         facts.setdefault(name.strip().lower(), value.strip())
-    model = facts.get("model name") or platform.machine()
-    return model, frozenset((facts.get("flags") or facts.get("features") or "").split())
+    return facts
 
 
 def choose_precision(precision: Precision, has_gpu: bool) -> Precision:
-    """Return the arithmetic to train in: what was asked for, or for `auto` what is native here.
+    """Return the arithmetic to train in: what was asked for, or for `auto` the fastest here.
 
     Raises:
         PneumoError: float16 without a GPU; processors train in it slowly and wrongly.
@@ -74,5 +84,6 @@ def choose_jobs(folds: int, deterministic: bool, gpus: int) -> int:
 
 
 def has_native_bfloat16() -> bool:
-    """Return whether the processor multiplies bfloat16 numbers itself; emulated, they are slower."""
-    return not BFLOAT16_FLAGS.isdisjoint(read_processor()[1])
+    """Return whether the processor multiplies bfloat16 numbers itself, and faster than float32 ones."""
+    intel = _read_facts().get("vendor_id") == "GenuineIntel"
+    return not (INTEL_BFLOAT16_FLAGS if intel else BFLOAT16_FLAGS).isdisjoint(read_processor()[1])
