@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -166,6 +167,17 @@ def test_bank_of_half_the_bits_takes_half_the_room(compute: Compute, cache: Cach
     header = 128
     whole, halved = (the_bank(each).stat().st_size - header for each in (cache, half))
     assert whole == 2 * halved == 4 * 40 * 27
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_output_is_rounded_to_what_it_is_stored_as(
+    compute: Compute, inputs: CountedRows, cache: Cache, cached: bool
+) -> None:
+    whole, settings = read_all(compute()), {} if cached else {"cache": None}
+    rounded = read_all(compute(stored_as=Precision.BFLOAT16, **settings))
+    np.testing.assert_array_equal(rounded, whole.astype(ml_dtypes.bfloat16).astype(np.float32))
+    assert (rounded != whole).any()
+    np.testing.assert_array_equal(read_all(compute()), whole)
 
 
 def test_precisions_do_not_share_a_bank(compute: Compute, inputs: CountedRows) -> None:

@@ -29,6 +29,7 @@ def compute_features(
     cache: Cache | None,
     key: Mapping[str, Any],
     precision: Precision = Precision.FLOAT32,
+    stored_as: Precision | None = None,
     stage: str,
     listen: Listener = ignore,
 ) -> Rows:
@@ -38,14 +39,16 @@ def compute_features(
         model: a frozen part; its output is a function of the input row alone.
         cache: where outputs are kept; None computes them whenever they are asked for.
         key: everything that changes the output; the same key means the same bytes.
-        precision: what the model computes in, and so what a bank needs to hold.
+        precision: what the model computes in.
+        stored_as: what its output is rounded to, with a cache and without; None: what it computes in.
 
     Raises:
         PneumoError: the cache has no room.
     """
+    stored_as = stored_as or precision
     if cache is None:
-        return _Computed(model, inputs)
-    key = {**key, "precision": precision.value}
+        return _Computed(model, inputs, stored_as)
+    key = {**key, "precision": precision.value, "stored_as": stored_as.value}
     bank = open_bank(cache, key)
     if bank is None:
 
@@ -56,26 +59,32 @@ def compute_features(
             bank = open_bank(cache, key)
             if bank is None:
                 shape = (len(inputs), *model.output_shape[1:])
-                batches = _compute_all(model, inputs, precision, stage, listen)
-                return _Banked(fill_bank(cache, key, shape, STORED_AS[precision], batches))
+                batches = _compute_all(model, inputs, stored_as, stage, listen)
+                return _Banked(fill_bank(cache, key, shape, STORED_AS[stored_as], batches))
     listen(Progress(f"{stage}, kept", len(inputs), len(inputs)))
     return _Banked(bank)
 
 
 def _compute_all(
-    model: keras.Model, inputs: Rows, precision: Precision, stage: str, listen: Listener
+    model: keras.Model, inputs: Rows, stored_as: Precision, stage: str, listen: Listener
 ) -> Iterator[NDArray[Any]]:
     done = 0
     for output in run_batches(ready(model), inputs, np.arange(len(inputs))):
-        yield _pack(output, precision)
+        yield _pack(output, stored_as)
         done += len(output)
         listen(Progress(stage, done, len(inputs)))
 
 
-def _pack(output: NDArray[np.float32], precision: Precision) -> NDArray[Any]:
-    if precision is Precision.BFLOAT16:
+def _pack(output: NDArray[np.float32], stored_as: Precision) -> NDArray[Any]:
+    if stored_as is Precision.BFLOAT16:
         return output.astype(ml_dtypes.bfloat16).view(np.uint16)
-    return output.astype(STORED_AS[precision], copy=False)
+    return output.astype(STORED_AS[stored_as], copy=False)
+
+
+def _unpack(packed: NDArray[Any]) -> NDArray[np.float32]:
+    if packed.dtype == np.uint16:
+        packed = packed.view(ml_dtypes.bfloat16)
+    return packed.astype(np.float32, copy=False)
 
 
 class _Banked:
@@ -88,17 +97,15 @@ class _Banked:
         return len(self._bank)
 
     def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float32]:
-        packed = self._bank[rows]
-        if packed.dtype == np.uint16:
-            packed = packed.view(ml_dtypes.bfloat16)
-        return packed.astype(np.float32, copy=False)
+        return _unpack(self._bank[rows])
 
 
 class _Computed:
     """Rows computed when they are asked for."""
 
-    def __init__(self, model: keras.Model, inputs: Rows) -> None:
+    def __init__(self, model: keras.Model, inputs: Rows, stored_as: Precision) -> None:
         self._model = ready(model)
+        self._stored_as = stored_as
         self._inputs = inputs
         self._one_at_a_time = threading.Lock()  # batches are fetched by several threads
 
@@ -107,7 +114,8 @@ class _Computed:
 
     def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float32]:
         with self._one_at_a_time:
-            return np.concatenate(list(run_batches(self._model, self._inputs, rows)))
+            outputs = np.concatenate(list(run_batches(self._model, self._inputs, rows)))
+        return _unpack(_pack(outputs, self._stored_as))
 
 
 class FeatureBatches(keras.utils.PyDataset):

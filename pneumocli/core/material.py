@@ -22,7 +22,7 @@ from pneumocli.core.features import STORED_AS, compute_features
 from pneumocli.core.groups import find_originals
 from pneumocli.core.hardware import read_processor
 from pneumocli.core.inference import Rows
-from pneumocli.core.keeping import Kept, keep_plain, keep_view
+from pneumocli.core.keeping import Kept, choose_rounding, keep_plain, keep_view
 from pneumocli.core.model import (
     TRUNK_VERSION,
     BackboneBuilder,
@@ -99,7 +99,8 @@ def prepare_material(
     """Run the frozen layers over train and val once; the test split is not touched.
 
     Scores are computed in float32 whatever the precision, so the images as they are go through
-    the trunk in float32; augmented views, which are only trained on, in the precision of training.
+    the trunk in float32; augmented views, which are only trained on, in the precision of training,
+    and their maps are rounded to 16 bits.
 
     Args:
         cache: where the outputs are kept; None computes them anew whenever they are needed.
@@ -142,6 +143,7 @@ def prepare_material(
             cache=cache if kept.maps else None,
             key={**key, "output": "maps"},
             precision=used,
+            stored_as=choose_rounding(used, "view" in key),
             stage=f"frozen layers, {name}",
             listen=listen,
         )
@@ -198,14 +200,14 @@ def prepare_material(
 
 def _count_bytes(parts: Parts, dataset: Dataset, config: TrainConfig, precision: Precision) -> int:
     """Return the bytes of all the features that a run keeps."""
-    sizes = [math.prod(part.output_shape[1:]) for part in (parts.trunk, parts.tail)]
+    maps, pooled = (math.prod(part.output_shape[1:]) for part in (parts.trunk, parts.tail))
 
-    def count(images: int, kept: Kept, used: Precision) -> int:
-        numbers = sum(size for size, is_kept in zip(sizes, (kept.maps, kept.pooled), strict=True) if is_kept)
-        return images * numbers * np.dtype(STORED_AS[used]).itemsize
+    def count(images: int, kept: Kept, used: Precision, view: bool = False) -> int:
+        per_image = kept.maps * maps * np.dtype(STORED_AS[choose_rounding(used, view)]).itemsize
+        return images * (per_image + kept.pooled * pooled * np.dtype(STORED_AS[used]).itemsize)
 
     train = len(dataset.train)
-    views = (count(train, keep_view(config, view), precision) for view in range(config.views))
+    views = (count(train, keep_view(config, view), precision, True) for view in range(config.views))
     plain = count(train, keep_plain(config), Precision.FLOAT32)
     return plain + count(len(dataset.val), Kept(), Precision.FLOAT32) + sum(views)
 
