@@ -97,9 +97,9 @@ def main() -> None:
     arguments = parser.parse_args()
     load_backend()
     from pneumocli.core.evaluation import load_predictor, load_predictor_typical
+    from pneumocli.core.finding import find_predictor
     from pneumocli.core.inference import KerasScorer
     from pneumocli.core.prediction import Prediction, predict_files
-    from pneumocli.core.runs import find_predictor
 
     found = find_predictor(Path("runs"), arguments.model)
     (model, card), typical = load_predictor(found), load_predictor_typical(found)

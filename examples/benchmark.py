@@ -136,10 +136,11 @@ def row_scores(bench: Bench) -> list[Row]:
 
     from pneumocli.core.artefact import load_model
     from pneumocli.core.data import load_dataset
+    from pneumocli.core.finding import find_run
     from pneumocli.core.inference import compute_member_scores
     from pneumocli.core.metrics import average_scores, compute_metrics
     from pneumocli.core.model import join_ensemble, split_classifier
-    from pneumocli.core.runs import MODEL, find_run
+    from pneumocli.core.runs import MODEL
 
     run = find_run(bench.runs, bench.runs / "benchmark")
     exact = [split_classifier(load_model(folder / MODEL)[0]) for folder in run.member_paths()]

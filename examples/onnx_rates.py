@@ -35,7 +35,7 @@ def answer(model: Path, engine: str, paths: list[str]) -> tuple[float, float, li
 def time_scoring(model: Path, images: Any, times: int) -> dict[str, tuple[float, float]]:
     """Return of each engine the images a second, and the processor time of an image, once it is opened."""
     from pneumocli.core.engine import open_predictor
-    from pneumocli.core.runs import find_predictor
+    from pneumocli.core.finding import find_predictor
 
     found = find_predictor(Path("runs"), model)
     scorers = {"onnx": open_predictor(found, "onnx").scorer, "keras": open_predictor(found, "keras").scorer}

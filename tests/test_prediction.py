@@ -15,10 +15,11 @@ from pneumocli.core.data import CLASS_NAMES, Dataset
 from pneumocli.core.errors import RunError
 from pneumocli.core.evaluation import Evaluation, load_predictor
 from pneumocli.core.figures import ENSEMBLE_NAME
+from pneumocli.core.finding import find_predictor
 from pneumocli.core.images import Source
 from pneumocli.core.inference import KerasScorer
 from pneumocli.core.prediction import NAMED_FAILURES, Failure, Prediction, Tally, predict_files
-from pneumocli.core.runs import Run, find_predictor
+from pneumocli.core.runs import Run
 from pneumocli.core.scorer import Scorer
 
 pytest_plugins = ["trained"]

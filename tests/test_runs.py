@@ -13,6 +13,7 @@ from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset, Split
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import filling
+from pneumocli.core.finding import find_run, find_unfinished, list_runs
 from pneumocli.core.records import (
     DataRecord,
     FileRecord,
@@ -28,9 +29,6 @@ from pneumocli.core.runs import (
     Run,
     check_complete,
     create_run,
-    find_run,
-    find_unfinished,
-    list_runs,
     open_run,
 )
 

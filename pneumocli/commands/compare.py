@@ -29,7 +29,7 @@ def compare(
     For a cross-validation its ensemble is compared. Both must have been scored by `evaluate`.
     """
     from pneumocli.core.comparison import compare_runs
-    from pneumocli.core.runs import find_run
+    from pneumocli.core.finding import find_run
     from pneumocli.report.figures import tabulate_comparison
     from pneumocli.report.terminal import open_stdout, print_json, warn_use
 

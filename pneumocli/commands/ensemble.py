@@ -33,7 +33,8 @@ def ensemble(
     """
     from pneumocli.commands.show import show_figures
     from pneumocli.commands.work import complete_folds, draw_scored, draw_training, gather_split_data
-    from pneumocli.core.runs import check_complete, find_folds
+    from pneumocli.core.finding import find_folds
+    from pneumocli.core.runs import check_complete
     from pneumocli.core.scores import OUT_OF_FOLD
     from pneumocli.report.live import show_progress
     from pneumocli.report.terminal import say

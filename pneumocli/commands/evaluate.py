@@ -59,8 +59,8 @@ def evaluate(
     if prevalence is not None and not 0 <= prevalence <= 1:
         raise typer.BadParameter(f"--prevalence is a share from 0 to 1; received {prevalence}")
     from pneumocli.commands.show import show_figures
+    from pneumocli.core.finding import find_run
     from pneumocli.core.rule import parse_rule
-    from pneumocli.core.runs import find_run
     from pneumocli.report.live import show_progress
     from pneumocli.report.terminal import say
 

@@ -36,8 +36,8 @@ def export(
     Its answers are compared with the model's on 256 images (without --data on those at hand, nothing is
     fetched, else on drawn ones), and it is refused if a probability differs by more than 0.001.
     """
+    from pneumocli.core.finding import find_predictor
     from pneumocli.core.predictor import ONNX_SUFFIX, place_onnx
-    from pneumocli.core.runs import find_predictor
     from pneumocli.report.live import show_progress
     from pneumocli.report.tables import tabulate_export
     from pneumocli.report.terminal import open_stdout, print_json, say, warn_use

@@ -97,8 +97,8 @@ def predict(
     Reads PNG, JPEG, TIFF, BMP, WebP and DICOM. Exit code 0 if every image was answered, 4 if some were,
     1 if none was.
     """
+    from pneumocli.core.finding import find_predictor
     from pneumocli.core.images import describe_preparation
-    from pneumocli.core.runs import find_predictor
     from pneumocli.report.explanations import add_explanation, close_explanations, open_explanations
     from pneumocli.report.formats import open_output, write_csv, write_document, write_jsonl
     from pneumocli.report.live import show_progress

@@ -13,6 +13,7 @@ from pneumocli.core.backend import count_gpus, has_gpu
 from pneumocli.core.bank import Cache, check_limit
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset
+from pneumocli.core.finding import find_unfinished
 from pneumocli.core.groups import group_images
 from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.inputs import DataInput, WeightsInput
@@ -21,7 +22,7 @@ from pneumocli.core.plan import Plan, plan_run
 from pneumocli.core.provenance import describe_run
 from pneumocli.core.rates import name_memory, rates_path, read_rates
 from pneumocli.core.records import DataRecord, Kind
-from pneumocli.core.runs import check_name, find_unfinished
+from pneumocli.core.runs import check_name
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pneumocli.core.checkpoint import Checkpoint, CheckpointError, describe_work
 from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.figures import name_fold
 from pneumocli.core.files import write_json
+from pneumocli.core.finding import find_unfinished, list_runs
 from pneumocli.core.progress import Notice
 from pneumocli.core.reading import read_json
 from pneumocli.core.records import Kind, RunRecord
@@ -21,10 +22,8 @@ from pneumocli.core.runs import (
     advise_resume,
     check_name,
     discard_empty,
-    find_unfinished,
     holding,
     is_held,
-    list_runs,
     open_run,
     remove_unfinished,
 )

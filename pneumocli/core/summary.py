@@ -11,10 +11,11 @@ from pneumocli.core.audit import Kind, read_kind
 from pneumocli.core.decision import Decision, read_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, name_fold, read_figures
+from pneumocli.core.finding import find_run
 from pneumocli.core.medmnist import list_results
 from pneumocli.core.metrics import Metrics
 from pneumocli.core.reading import read_json
-from pneumocli.core.runs import CONFIG, DECISION, EXTERNAL, HISTORY, Run, find_run, open_run
+from pneumocli.core.runs import CONFIG, DECISION, EXTERNAL, HISTORY, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.uncertainty import Estimate, estimate_figures
 
