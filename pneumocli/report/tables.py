@@ -14,6 +14,7 @@ from pneumocli.core.audit import Audit
 from pneumocli.core.examination import Examination
 from pneumocli.core.session import DISTANCE, IMAGE, MEANINGS, Contract
 from pneumocli.core.wording import show_plain
+from pneumocli.report.paths import PathCell
 
 SOURCES = {"out_of_fold": "out-of-fold images", "val": "validation images without a copy in train"}
 
@@ -145,10 +146,8 @@ def tabulate_predictions(
     for row in rows:
         spread = [f"{row['spread']:.4f}"] if has_members else []
         label = f"? {row['label']}" if row.get("uncertain") else str(row["label"])
-        # As text: a path may hold what Rich takes for markup.
-        image = Text(show_plain(str(row["path"])))
-        if row.get("atypical"):
-            image.append(f"\n  atypical: {row['atypical']}")
+        remarks = (f"atypical: {row['atypical']}",) if row.get("atypical") else ()
+        image = PathCell(show_plain(str(row["path"])), remarks)
         table.add_row(image, f"{row['probability']:.4f}", *spread, label)
     reason = "no rule was fixed for this model"
     if rule is not None and source is not None:
