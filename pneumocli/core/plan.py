@@ -18,7 +18,7 @@ from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset, make_folds
 from pneumocli.core.figures import name_fold
 from pneumocli.core.groups import count_groups, find_originals, group_images
-from pneumocli.core.keeping import Kept, keep_plain, keep_view
+from pneumocli.core.keeping import Kept, choose_rounding, keep_plain, keep_view
 from pneumocli.core.progress import Notice, keep_quiet
 from pneumocli.core.records import Kind
 
@@ -268,13 +268,15 @@ def _list_banks(
         name: str, images: NDArray[np.uint8], kept: Kept, used: Precision, **view: Any
     ) -> Iterator[_Bank]:
         sha = hashlib.sha256(images.tobytes()).hexdigest()
-        for is_kept, work, output, numbers, operations in (
-            (kept.maps, "frozen layers", "maps", cut.numbers, cut.trunk_operations),
-            (kept.pooled, "pooled features", "pooled", POOLED, cut.tail_operations),
+        rounding = choose_rounding(used, bool(view))
+        for is_kept, work, output, stored_as, numbers, operations in (
+            (kept.maps, "frozen layers", "maps", rounding, cut.numbers, cut.trunk_operations),
+            (kept.pooled, "pooled features", "pooled", used, POOLED, cut.tail_operations),
         ):
             if not is_kept:
                 continue
-            wanted = {**shared, "images": sha, "output": output, "precision": used.value, **view}
+            wanted = {**shared, "images": sha, "output": output, **view}
+            wanted |= {"precision": used.value, "stored_as": stored_as.value}
             stage, n = f"{work}, {name}", len(images)
             step = Step(
                 stage,
@@ -286,7 +288,7 @@ def _list_banks(
                 operations,
                 any(_has(key, wanted) for key in there),
             )
-            yield _Bank(step, n * numbers * BYTES[used])
+            yield _Bank(step, n * numbers * BYTES[stored_as])
 
     train, val = dataset.train.images, dataset.val.images
     yield from give("train", train, keep_plain(config), Precision.FLOAT32)
