@@ -95,8 +95,8 @@ class TrainConfig(BaseModel):
 DEFAULT_RECIPE = "robust"
 RECIPES: dict[str, TrainConfig] = {
     # Trained for images from elsewhere: strong crops, mirror images, other brightness and contrast; stages 4
-    # and 5 learn, all epochs run, and no image has a say in which is kept. The focal loss does not focus: with
-    # gamma 0 it is cross-entropy, with balanced classes. What was tried: examples/recipe.md.
+    # and 5 learn, all epochs run, and no image has a say in which is kept. With gamma 0 the focal loss is
+    # cross-entropy, here with balanced classes. What was tried: examples/recipe.md.
     "robust": TrainConfig(
         recipe="robust",
         head_epochs=2,
