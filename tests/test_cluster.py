@@ -25,7 +25,7 @@ PLACES = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
 def start_dask() -> Iterator[str]:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", env={"PYTHONPATH": PLACES}
+        n_workers=3, threads_per_worker=1, processes=True, dashboard_address=":0", env={"PYTHONPATH": PLACES}
     ) as cluster:
         yield cluster.scheduler_address
 
