@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pictures import draw_files, name_files, sort_by_class, write_split
 from small import FOLDS, RANDOM_WEIGHTS, TINY, WatchedRows, describe
 
-from pneumocli.core import experiments, outcome
+from pneumocli.core import experiments, fold, outcome
 from pneumocli.core.artefact import load_model, read_card
 from pneumocli.core.atypical import ATYPICAL, POOLED_MAPS
 from pneumocli.core.bank import Cache
@@ -366,7 +366,7 @@ def test_more_folds_than_groups_leave_nothing(train: Train, small_dataset: Datas
 def test_no_fold_reads_in_training_what_it_is_scored_on(
     train: Train, small_dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare_material, train_classifier = experiments.prepare_material, experiments.train_classifier
+    prepare_material, train_classifier = fold.prepare_material, fold.train_classifier
     watched: list[WatchedRows] = []
     read_by_fold: list[set[int]] = []
 
@@ -386,8 +386,8 @@ def test_no_fold_reads_in_training_what_it_is_scored_on(
         read_by_fold.append(set().union(*(rows.read for rows in watched)))
         return trained
 
-    monkeypatch.setattr(experiments, "prepare_material", prepare_watched)
-    monkeypatch.setattr(experiments, "train_classifier", train_and_note)
+    monkeypatch.setattr(fold, "prepare_material", prepare_watched)
+    monkeypatch.setattr(fold, "train_classifier", train_and_note)
     run = train(small_dataset, folds=FOLDS)
     assert len(read_by_fold) == FOLDS
     for folder, read in zip(run.member_paths(), read_by_fold, strict=True):

@@ -17,7 +17,7 @@ from faults import failing
 from numpy.typing import NDArray
 from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
 
-from pneumocli.core import evaluation, experiments
+from pneumocli.core import evaluation, experiments, fold
 from pneumocli.core.bank import Cache, claiming, fill_bank, open_bank
 from pneumocli.core.checkpoint import Checkpoint, Standing
 from pneumocli.core.data import Dataset
@@ -92,7 +92,7 @@ def quick_training(
 ) -> None:
     """Training that is done once; then it only writes what it would write."""
     made: list[Any] = []
-    prepare, train = experiments._prepare, train_classifier
+    prepare, train = fold.prepare_run, train_classifier
 
     def prepare_once(*arguments: Any) -> Any:
         if not made:
@@ -110,8 +110,9 @@ def quick_training(
     def score_quickly(parts: Any, maps: Any, rows: NDArray[np.int64], **options: Any) -> NDArray[np.float32]:
         return np.linspace(0.1, 0.9, len(rows), dtype=np.float32)[rows.argsort().argsort()]
 
-    monkeypatch.setattr(experiments, "_prepare", prepare_once)
-    monkeypatch.setattr(experiments, "train_classifier", train_quickly)
+    for module in (experiments, fold):
+        monkeypatch.setattr(module, "prepare_run", prepare_once)
+        monkeypatch.setattr(module, "train_classifier", train_quickly)
     monkeypatch.setattr(experiments, "score_features", score_quickly)
 
 

@@ -1,31 +1,23 @@
 """Runs that train: one model on the whole training split, or one a fold."""
 
-import socket
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pneumocli.core.atypical import (
     fit_typical,
-    write_pooled_maps,
 )
 from pneumocli.core.backend import count_gpus
 from pneumocli.core.bank import Cache
-from pneumocli.core.checkpoint import Checkpoint
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import CLASS_NAMES, Dataset, draw_subset, make_folds
 from pneumocli.core.decision import fix_decision, write_decision
 from pneumocli.core.errors import DataError, RunError, SettingError
 from pneumocli.core.figures import name_fold
-from pneumocli.core.files import filling
+from pneumocli.core.fold import FoldTask, prepare_run, train_fold, train_fold_elsewhere, train_fold_on_cluster
 from pneumocli.core.groups import digest_groups, find_originals, group_images
 from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.inputs import DataInput, WeightsInput
-from pneumocli.core.locking import HeldError, holding_file
-from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.model import BackboneBuilder, Parts, build_resnet50, count_bytes
 from pneumocli.core.outcome import pool_folds, write_model, write_outcome
 from pneumocli.core.parallel import run_side_by_side
@@ -40,13 +32,11 @@ from pneumocli.core.resume import (
     training,
     write_inputs,
 )
-from pneumocli.core.runs import CONFIG, Run, advise_resume, create_run
-from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, write_scores
+from pneumocli.core.runs import Run, advise_resume, create_run
+from pneumocli.core.scores import STOPPING, Scores, write_scores
 from pneumocli.core.sharing import check_fold, check_folds, find_shared, join_run, training_fold
-from pneumocli.core.training import pool_maps, score_and_pool, score_features, train_classifier
+from pneumocli.core.training import pool_maps, score_features, train_classifier
 from pneumocli.core.workers import Workers
-
-LOST_PATIENCE = 120.0  # seconds; a file server keeps the locks of a machine that is gone for up to 90
 
 
 def train_single(
@@ -86,7 +76,7 @@ def train_single(
         return stopped
     record = record if stopped is None else stopped.record
     check_place(runs_dir)
-    material = _prepare(
+    material = prepare_run(
         dataset,
         record,
         weights.path,
@@ -113,21 +103,6 @@ def train_single(
         write_decision(run.path, decision)
         write_outcome(run, run.path, "val", dataset.val, run.name, scores, decision)
     return run
-
-
-@dataclass(frozen=True)
-class _FoldTask:
-    """All that a process of its own needs to train one fold."""
-
-    run: Run
-    dataset: Dataset
-    weights: Path | None
-    cache: Cache | None
-    fold: int
-    checkpoint: Checkpoint
-    trained_rows: NDArray[np.int64]
-    held_out: NDArray[np.int64]
-    backbone_builder: BackboneBuilder
 
 
 def cross_validate(
@@ -195,7 +170,7 @@ def cross_validate(
     jobs = max(1, min(jobs, left))
     material = None
     if left:
-        material = _prepare(
+        material = prepare_run(
             dataset,
             record,
             weights.path,
@@ -213,7 +188,7 @@ def cross_validate(
         run = _begin_run(runs_dir, record, name, data, weights)
     with training(run) if fold is None else training_fold(run, fold):
         tasks = [
-            _FoldTask(
+            FoldTask(
                 run=run,
                 dataset=dataset,
                 weights=weights.path,
@@ -229,15 +204,15 @@ def cross_validate(
             if number not in run.finished_folds() and fold in (None, number)
         ]
         if workers is not None and tasks:
-            for line in workers.do(_train_fold_on_cluster, tasks, jobs, config.deterministic, notify):
+            for line in workers.do(train_fold_on_cluster, tasks, jobs, config.deterministic, notify):
                 notify(line)
         elif min(jobs, len(tasks)) > 1:
             run_side_by_side(
-                _train_fold_elsewhere, tasks, jobs, config.deterministic, listen, gpus=count_gpus()
+                train_fold_elsewhere, tasks, jobs, config.deterministic, listen, gpus=count_gpus()
             )
         elif material is not None:
             for task in tasks:
-                _train_fold(task, material, listen)
+                train_fold(task, material, listen)
         if fold is None:
             pool_folds(run, dataset.train, groups)
     return run
@@ -283,49 +258,6 @@ def _count_needed(parts: Parts, config: TrainConfig, models: int, jobs: int) -> 
     return models * model + jobs * checkpoint
 
 
-def _train_fold_elsewhere(task: _FoldTask, listen: Listener) -> None:
-    # The features come from the bank that the first process has filled, or are computed again.
-    material = _prepare(
-        task.dataset, task.run.record, task.weights, task.cache, task.backbone_builder, ignore
-    )
-    _train_fold(task, material, listen)
-
-
-def _train_fold_on_cluster(task: _FoldTask, listen: Listener) -> str:
-    """Train a fold that may have been begun by a worker that is lost, and say where it was done."""
-    run, host = task.run, socket.gethostname()
-    if not (run.path / CONFIG).is_file():
-        raise RunError(
-            f"{host} does not see {run.path}; workers need a file system in common with the command"
-        )
-    # The one that was lost may be cut off and go on: it holds the fold, and a dead one does not.
-    try:
-        with holding_file(run.fold_lock_path(task.fold), patience=LOST_PATIENCE):
-            if task.fold not in run.finished_folds():
-                _train_fold_elsewhere(task, listen)
-    except HeldError as error:
-        raise RunError(f"{run.path}: {name_fold(task.fold)} is being trained by {error}") from None
-    return f"{name_fold(task.fold)} done on {host}"
-
-
-def _train_fold(task: _FoldTask, material: Material, listen: Listener) -> None:
-    run, fold = task.run, task.fold
-    title = f"{name_fold(fold)} of {run.record.folds}"
-    trained = train_classifier(
-        material, task.trained_rows, fold=fold, title=title, checkpoint=task.checkpoint, listen=listen
-    )
-    stage = f"{title}, held out"
-    y_score, pooled_maps = score_and_pool(
-        trained.parts, material.maps, task.held_out, stage=stage, listen=listen
-    )
-    with filling(run.fold_path(fold)) as folder:
-        write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
-        write_pooled_maps(folder, task.held_out, pooled_maps)
-        scores = Scores(task.held_out, task.dataset.train.labels[task.held_out], y_score)
-        write_outcome(run, folder, OUT_OF_FOLD, task.dataset.train, name_fold(fold), scores)
-    task.checkpoint.remove()
-
-
 def _check_stopping(dataset: Dataset) -> None:
     labels = np.unique(dataset.val.labels[find_originals(dataset.val, dataset.train)])
     if len(labels) == 1:
@@ -337,24 +269,3 @@ def _check_stopping(dataset: Dataset) -> None:
 
 def _take_subset(dataset: Dataset, config: TrainConfig) -> Dataset:
     return dataset if config.subset is None else draw_subset(dataset, config.subset, config.seed)
-
-
-def _prepare(
-    dataset: Dataset,
-    record: RunRecord,
-    weights: Path | None,
-    cache: Cache | None,
-    backbone_builder: BackboneBuilder,
-    listen: Listener,
-    check: Callable[[Parts], None] | None = None,
-) -> Material:
-    return prepare_material(
-        dataset,
-        record.settings,
-        weights,
-        cache=cache,
-        precision=record.precision,
-        backbone_builder=backbone_builder,
-        check=check,
-        listen=listen,
-    )
