@@ -72,16 +72,8 @@ def cv(
     that --groups keeps together, are in one fold. A stopped run goes on with the same command, or with
     --resume RUN: finished folds are not done again, and the one under way goes on from its last epoch.
     """
-    from pneumocli.commands.work import (
-        Asked,
-        check_fold_options,
-        choose_stopped,
-        draw_training,
-        open_work,
-        show_fold,
-        show_forecast,
-        show_training,
-    )
+    from pneumocli.commands.show import draw_training, show_fold, show_forecast, show_training
+    from pneumocli.commands.work import Asked, check_fold_options, choose_stopped, open_work
     from pneumocli.core.scores import OUT_OF_FOLD
     from pneumocli.core.workers import gathering
 

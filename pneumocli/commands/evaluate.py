@@ -58,7 +58,7 @@ def evaluate(
         raise typer.BadParameter("give a run or --ensemble, not both")
     if prevalence is not None and not 0 <= prevalence <= 1:
         raise typer.BadParameter(f"--prevalence is a share from 0 to 1; received {prevalence}")
-    from pneumocli.commands.show import show_figures
+    from pneumocli.commands.show import draw_scored, show_figures
     from pneumocli.core.finding import find_run
     from pneumocli.core.rule import parse_rule
     from pneumocli.report.live import show_progress
@@ -68,7 +68,7 @@ def evaluate(
         parse_rule(rule)  # an error before anything is loaded
     found = find_run(runs, run if ensemble is None else ensemble, None if ensemble is None else "cv")
     say(f"run: {found.path}", quiet)
-    from pneumocli.commands.work import draw_scored, gather_split_data
+    from pneumocli.commands.work import gather_split_data
 
     with show_progress(quiet) as listen:
         dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)

@@ -44,14 +44,8 @@ def train(
 
     A stopped run goes on from its last epoch with the same command, or with --resume RUN.
     """
-    from pneumocli.commands.work import (
-        Asked,
-        choose_stopped,
-        draw_training,
-        open_work,
-        show_forecast,
-        show_training,
-    )
+    from pneumocli.commands.show import draw_training, show_forecast, show_training
+    from pneumocli.commands.work import Asked, choose_stopped, open_work
 
     stopped = choose_stopped(runs, resume, "train", name, settings)
     if stopped is not None and stopped.is_complete:
