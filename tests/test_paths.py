@@ -44,6 +44,17 @@ def test_table_of_answers_keeps_names_whole_at_80_columns() -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_long_remark_keeps_its_indent() -> None:
+    console = Console(file=io.StringIO(), width=30)
+    console.print(PathCell("a.png", ("atypical: unlike the training images",)))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert [line.rstrip() for line in shown.splitlines()] == [
+        "a.png",
+        "  atypical: unlike the",
+        "  training images",
+    ]
+
+
 def test_cell_is_as_wide_as_what_it_holds() -> None:
     console = Console(width=200)
     assert console.measure(PathCell(LONG)).maximum == len(LONG)

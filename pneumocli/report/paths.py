@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
+from rich.padding import Padding
 from rich.text import Text
 
 INDENT = "  "
@@ -26,7 +27,7 @@ class PathCell:
         for line in break_path(self.path, options.max_width):
             yield Text(line, overflow="fold")
         for remark in self.remarks:
-            yield Text(INDENT + remark, overflow="fold")
+            yield Padding(Text(remark, overflow="fold"), (0, 0, 0, len(INDENT)))
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         lines = [self.path, *(INDENT + remark for remark in self.remarks)]
