@@ -15,12 +15,14 @@ from pneumocli.core import export
 from pneumocli.core.artefact import load_model
 from pneumocli.core.atypical import ATYPICAL, read_typical
 from pneumocli.core.calibration import apply_temperature
+from pneumocli.core.config import TrainConfig
 from pneumocli.core.contract import CARD
 from pneumocli.core.data import Dataset
 from pneumocli.core.engine import open_predictor
 from pneumocli.core.errors import PneumoError, RunError, SettingError
 from pneumocli.core.evaluation import build_ensemble, load_predictor
 from pneumocli.core.hashes import record_hash
+from pneumocli.core.model import BackboneBuilder, build_parts, join_classifier
 from pneumocli.core.predictor import ONNX, hash_predictor, list_source_files, place_onnx
 from pneumocli.core.runs import DECISION, MODEL, Run
 from pneumocli.core.sample import Sample
@@ -77,6 +79,22 @@ def test_outputs_are_those_of_the_saved_members(few: bool, exported: Run, images
     assert scored.logits.tobytes() == found[LOGITS].tobytes()
     assert scored.distances is not None
     assert scored.distances.tobytes() == found[DISTANCE].tobytes()
+
+
+def test_dropout_has_no_part_in_the_file(
+    tiny_backbone: BackboneBuilder, images: NDArray[np.uint8], tmp_path: Path
+) -> None:
+    import onnxruntime
+
+    config = TrainConfig(image_size=32, head_units=16, tune_layers=6, dropout=0.5)
+    model = join_classifier(build_parts(28, config, None, backbone_builder=tiny_backbone))
+    # As models of earlier versions are: called, they drop out units.
+    model.get_layer("trunk").get_layer("enlarge")._inbound_nodes[0].arguments.kwargs["training"] = True
+    onnx.save(export._convert(model, 28), tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (found,) = session.run(None, {"image": images[..., np.newaxis]})
+    expected = model.predict(images[..., np.newaxis], verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_file_speaks_for_itself(exported: Run) -> None:

@@ -283,6 +283,23 @@ def test_dropout_acts_in_training_only(tiny_backbone: BackboneBuilder) -> None:
     assert np.ptp(keras.ops.convert_to_numpy(head(pooled, training=True))) > 1e-3
 
 
+def test_joined_models_drop_nothing_out_when_they_are_called(
+    tiny_backbone: BackboneBuilder, tmp_path: Path
+) -> None:
+    # Keras's Resizing hands training=True on to the layers behind it.
+    config = change(SMALL, dropout=0.5)
+    images = np.random.default_rng(0).integers(0, 256, (4, 28, 28, 1)).astype(np.uint8)
+    members = [build_parts(28, config, None, fold=n, backbone_builder=tiny_backbone) for n in (1, 2)]
+    ensemble, classifier = join_ensemble(members), join_classifier(members[0])
+    classifier.save(tmp_path / "model.keras")
+    for model in (classifier, keras.saving.load_model(tmp_path / "model.keras")):
+        called = keras.ops.convert_to_numpy(model(images))
+        np.testing.assert_allclose(called, model.predict(images, verbose=0), rtol=1e-4, atol=1e-5)
+    called = keras.ops.convert_to_numpy(ensemble(images)["probability"])
+    expected = ensemble.predict(images, verbose=0)["probability"]
+    np.testing.assert_allclose(called, expected, rtol=1e-4, atol=1e-5)
+
+
 def build_unseeded(image_size: int, weights: Path | None) -> keras.Model:
     """A backbone whose weights are drawn as those of Keras's own networks are."""
     image = keras.Input((image_size, image_size, 3))

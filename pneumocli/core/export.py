@@ -149,6 +149,9 @@ def _convert(network: keras.Model, pixels: int) -> Any:
     """Return a Keras model with one output as an ONNX model; tf2onnx speaks of what no user can mend."""
     import onnx
 
+    # Models of earlier versions drop out units unless they are told not to: see `model._build_trunk`.
+    image = keras.Input((pixels, pixels, 1), dtype="uint8", name=IMAGE)
+    network = keras.Model(image, network(image, training=False))
     network(np.zeros((1, pixels, pixels, 1), np.uint8))  # tf2onnx needs it called once
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -162,7 +162,10 @@ def _build_trunk(pixels: int, image_size: int, frozen: keras.Model) -> keras.Mod
     # float32 whatever the training's precision: caffe offsets round in bfloat16.
     image = keras.Input((pixels, pixels, 1), dtype="uint8", name="image")
     grey = keras.layers.Rescaling(1.0, dtype="float32", name="to_float")(image)
-    grey = keras.layers.Resizing(image_size, image_size, "bilinear", dtype="float32", name="enlarge")(grey)
+    # Keras takes Resizing for training-time augmentation, and hands its `training=True` on to all that comes
+    # behind it: a joined model that is called, not asked to predict, would drop out units.
+    enlarge = keras.layers.Resizing(image_size, image_size, "bilinear", dtype="float32", name="enlarge")
+    grey = enlarge(grey, training=False)
     channels = keras.layers.Concatenate(dtype="float32", name="three_channels")([grey, grey, grey])
     offsets = [-mean for mean in CAFFE_MEANS]
     scaled = keras.layers.Rescaling(1.0, offset=offsets, dtype="float32", name="caffe_scaling")(channels)
