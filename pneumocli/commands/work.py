@@ -1,4 +1,4 @@
-"""What the commands that train have in common: options to inputs before, a run to tables after."""
+"""What the commands that train and score have in common: from their options to data, weights and progress."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

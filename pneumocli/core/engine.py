@@ -93,7 +93,7 @@ def open_predictor(
     notify: Notice = keep_quiet,
     warn: Notice = keep_quiet,
 ) -> Opened:
-    """Open what `runs.find_predictor` has found, with the library that is asked for or that is there.
+    """Open what `finding.find_predictor` has found, with the library that is asked for or that is there.
 
     Args:
         images: how many are going to be scored; None for many.

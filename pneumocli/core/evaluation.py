@@ -184,7 +184,7 @@ def build_ensemble(run: Run, *, force: bool = False, notify: Notice = keep_quiet
 def load_predictor(
     found: Run | Path, *, force: bool = False, notify: Notice = keep_quiet
 ) -> tuple[keras.Model, ModelCard]:
-    """Load the model that `runs.find_predictor` has found: raw pixels in, logits of its members out.
+    """Load the model that `finding.find_predictor` has found: raw pixels in, logits of its members out.
 
     Args:
         force, notify: as for `artefact.load_model`.

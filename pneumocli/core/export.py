@@ -64,7 +64,7 @@ def check_installed() -> None:
 
 
 def export_onnx(found: Run | Path, path: Path, sample: Sample, *, listen: Listener = ignore) -> Contract:
-    """Write the ONNX file of what `runs.find_predictor` has found, whole or not at all.
+    """Write the ONNX file of what `finding.find_predictor` has found, whole or not at all.
 
     Args:
         sample: on these images the file's answers are compared with the Keras model's.

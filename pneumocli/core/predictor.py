@@ -12,7 +12,7 @@ ONNX = f"model{ONNX_SUFFIX}"
 
 
 def place_onnx(found: Run | Path) -> Path:
-    """Return where the ONNX file of what `runs.find_predictor` has found lies, be it there or not."""
+    """Return where the ONNX file of what `finding.find_predictor` has found lies, be it there or not."""
     return found.path / ONNX if isinstance(found, Run) else found.with_suffix(ONNX_SUFFIX)
 
 

@@ -61,7 +61,7 @@ def predict_shards(
     images a worker. A task whose worker dies is done again.
 
     Args:
-        found: what `runs.find_predictor` has found.
+        found: what `finding.find_predictor` has found.
         chosen: what of it answers.
         warn: is told in a line what was gone on with because of `force`.
         jobs: at most so many tasks at once; None is one a worker.
