@@ -91,7 +91,7 @@ def test_settings_survive_a_file() -> None:
         ("image_size", 32.5),
         ("subset", 3),
         ("batch_size", 0),
-        ("head_units", 0),
+        ("head_units", -1),
         ("dropout", 1.0),
         ("dropout", -0.1),
         ("head_epochs", 0),

@@ -275,6 +275,18 @@ def test_head_has_one_hidden_layer_of_the_asked_width(tiny_backbone: BackboneBui
     np.testing.assert_allclose(head.predict(pooled, verbose=0), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_head_without_hidden_units_is_one_linear_layer(tiny_backbone: BackboneBuilder) -> None:
+    config = change(SMALL, head_units=0, dropout=0.5)
+    head = build_parts(28, config, None, backbone_builder=tiny_backbone).head
+    assert [array.shape for array in head.get_weights()] == [(8, 1), (1,)]
+    pooled = np.random.default_rng(0).normal(size=(64, 8)).astype(np.float32)
+    kernel, bias = head.get_weights()
+    expected = pooled @ kernel + bias
+    np.testing.assert_allclose(head.predict(pooled, verbose=0), expected, rtol=1e-4, atol=1e-5)
+    dropped = keras.ops.convert_to_numpy(head(pooled, training=True))
+    assert np.abs(dropped - expected).max() > 1e-3, "what the logit sees is dropped, hidden layer or not"
+
+
 def test_dropout_acts_in_training_only(tiny_backbone: BackboneBuilder) -> None:
     config = change(SMALL, dropout=0.5)
     head = build_parts(28, config, None, backbone_builder=tiny_backbone).head

@@ -141,11 +141,13 @@ def test_known_sizes_of_the_recipes(small_dataset: Dataset, tmp_path: Path) -> N
         assert found.feature_bytes == pytest.approx(size, rel=0.02)
 
 
-def test_model_files_are_as_large_as_said(small_dataset: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head_units", [TINY.head_units, 0])
+def test_model_files_are_as_large_as_said(small_dataset: Dataset, tmp_path: Path, head_units: int) -> None:
     from pneumocli.core.model import build_parts, join_classifier
 
-    model = join_classifier(build_parts(28, TINY, None))
+    config = TINY.model_copy(update={"head_units": head_units})
+    model = join_classifier(build_parts(28, config, None))
     model.save(tmp_path / "model.keras")
-    found = plan_run(small_dataset, TINY, Precision.FLOAT32, cache=None)
+    found = plan_run(small_dataset, config, Precision.FLOAT32, cache=None)
     assert found.model_bytes == pytest.approx((tmp_path / "model.keras").stat().st_size, rel=0.02)
     assert isinstance(model, keras.Model)

@@ -35,8 +35,12 @@ class TrainConfig(BaseModel):
     image_size: int = Field(224, ge=32, le=1024, description="side of the network's input, in pixels")
     subset: int | None = Field(None, ge=4, description="train on so many images only (stratified)")
     batch_size: int = Field(32, ge=1, le=4096, description="images a step")
-    head_units: int = Field(1024, ge=1, le=65536, description="width of the hidden layer before the logit")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of the hidden layer dropped in training")
+    head_units: int = Field(
+        1024, ge=0, le=65536, description="width of the hidden layer before the logit; 0: none"
+    )
+    dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of what the logit sees that is dropped in training"
+    )
     head_epochs: int = Field(15, ge=1, description="phase 1: most epochs with the backbone frozen")
     head_learning_rate: float = Field(1e-4, gt=0, description="phase 1: Adam's learning rate")
     head_patience: int = Field(5, ge=1, description="phase 1: epochs without a lower validation loss")

@@ -178,14 +178,16 @@ def _build_head(width: int, config: TrainConfig, fold: int) -> keras.Model:
     def draw(layer: str) -> keras.initializers.Initializer:
         return keras.initializers.GlorotUniform(derive_seed(config.seed, "head", fold, layer))
 
-    pooled = keras.Input((width,), name="pooled")
-    hidden = keras.layers.Dense(
-        config.head_units, activation="relu", kernel_initializer=draw("hidden"), name="hidden"
-    )(pooled)
+    pooled = seen = keras.Input((width,), name="pooled")
+    if config.head_units:
+        hidden = keras.layers.Dense(
+            config.head_units, activation="relu", kernel_initializer=draw("hidden"), name="hidden"
+        )
+        seen = hidden(seen)
     if config.dropout:
         # Its seed is set anew every epoch: `seed_dropout`.
-        hidden = keras.layers.Dropout(config.dropout, seed=0, name="dropout")(hidden)
-    logit = keras.layers.Dense(1, kernel_initializer=draw("logit"), dtype="float32", name="logit")(hidden)
+        seen = keras.layers.Dropout(config.dropout, seed=0, name="dropout")(seen)
+    logit = keras.layers.Dense(1, kernel_initializer=draw("logit"), dtype="float32", name="logit")(seen)
     return keras.Model(pooled, logit, name="head")
 
 

@@ -310,7 +310,8 @@ def _has(key: Any, wanted: Mapping[str, Any]) -> bool:
 
 
 def _count_model_bytes(config: TrainConfig) -> int:
-    head = (POOLED + 1) * config.head_units + config.head_units + 1
+    # The logit's weights and bias, behind the hidden layer's where there is one.
+    head = (POOLED + 1) * config.head_units + (config.head_units or POOLED) + 1
     return 4 * (count_weights() + head)
 
 

@@ -37,6 +37,7 @@ from pneumocli.report.words import (
     describe_answer,
     describe_attribution,
     describe_groups,
+    describe_head,
     list_limits,
     name_split,
 )
@@ -128,8 +129,7 @@ def _gather(summary: Summary) -> dict[str, Any]:
         "tested": tested,
         "results": [table for table in results if table is not None],
         "architecture": "ResNet-50 (He et al. 2015, arXiv 1512.03385) without its top, average pooling, "
-        f"{settings.head_units} hidden units, one logit. Focal loss (Lin et al. 2017, arXiv "
-        "1708.02002) with gamma "
+        f"{describe_head(settings)}. Focal loss (Lin et al. 2017, arXiv 1708.02002) with gamma "
         f"{settings.focal_gamma:g}, both classes with half of the weight.",
         "origin": tabulate_origin(summary),
         "citation": f"{describe_attribution(summary)} The model: {USER}.",

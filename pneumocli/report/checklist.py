@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from pneumocli.core.images import describe_steps
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
-from pneumocli.report.words import describe_attribution, describe_rule, name_model, name_split, show_estimate
+from pneumocli.report.words import (
+    describe_attribution,
+    describe_head,
+    describe_rule,
+    name_model,
+    name_split,
+    show_estimate,
+)
 
 USER = "the user must say"
 
@@ -167,10 +174,8 @@ def _list_model(summary: Summary) -> Iterator[Item]:
         "12b 12c",
         "The model in detail: input, layers, output, how it was built and checked",
         f"ResNet-50 (He et al. 2015) at {settings.image_size} px, average pooling, "
-        f"{settings.head_units} hidden "
-        f"units, one logit; focal loss with gamma {settings.focal_gamma:g}. No setting was searched "
-        "for in this "
-        "run; all of them are in the table of settings.",
+        f"{describe_head(settings)}; focal loss with gamma {settings.focal_gamma:g}. No setting was searched "
+        "for in this run; all of them are in the table of settings.",
     )
     versions = ", ".join(f"{name} {value}" for name, value in record.versions.items() if name != "system")
     yield _item("23", "", "Software and its versions", f"{versions}.")

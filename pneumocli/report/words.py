@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pneumocli.core.audit import Kind
+from pneumocli.core.config import TrainConfig
 from pneumocli.core.decision import Decision
 from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME
 from pneumocli.core.groups import NEAR_CORRELATION
@@ -65,6 +66,11 @@ def describe_answer(summary: Summary) -> list[str]:
         f"{describe_rule(decision)}."
     )
     return [*sentences, *describe_move(scored)]
+
+
+def describe_head(settings: TrainConfig) -> str:
+    """Return which layers stand behind the pooling."""
+    return f"{settings.head_units} hidden units, one logit" if settings.head_units else "one logit"
 
 
 def describe_rule(decision: Decision) -> str:
