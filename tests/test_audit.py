@@ -24,7 +24,7 @@ from pneumocli.core.audit import (
 )
 from pneumocli.core.data import NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset, Split, load_dataset
 from pneumocli.core.errors import DataError
-from pneumocli.core.fetch import SOURCES
+from pneumocli.core.official import SOURCES
 
 REAL = Path(os.environ.get("PNEUMOCLI_DATA") or "no such file")
 

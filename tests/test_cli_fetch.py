@@ -10,6 +10,7 @@ from commandline import fail, list_runs_made, succeed
 from pictures import draw_files, name_files
 
 from pneumocli.core import fetch
+from pneumocli.core.official import SOURCES
 
 pytest_plugins = ["trained"]
 
@@ -43,8 +44,8 @@ def test_own_images_are_shown_by_fetch_and_doctor(tmp_path: Path, monkeypatch: p
 
 
 def test_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    unreachable = replace(fetch.SOURCES[28], url="http://127.0.0.1:9/pneumoniamnist.npz")
-    monkeypatch.setitem(fetch.SOURCES, 28, unreachable)
+    unreachable = replace(SOURCES[28], url="http://127.0.0.1:9/pneumoniamnist.npz")
+    monkeypatch.setitem(SOURCES, 28, unreachable)
     monkeypatch.setattr(fetch, "RETRY_PAUSES", ())
     for command in (("fetch",), ("train", "--weights", "none"), ("cv", "--weights", "none")):
         line = fail(*command)

@@ -22,7 +22,8 @@ from pneumocli import __version__
 from pneumocli.core import fetch
 from pneumocli.core.data import KEYS
 from pneumocli.core.errors import DataError, DownloadError, PneumoError, WeightsError
-from pneumocli.core.fetch import SOURCES, WEIGHTS, Source, fetch_file, import_dataset, place_of
+from pneumocli.core.fetch import fetch_file, import_dataset
+from pneumocli.core.official import SOURCES, WEIGHTS, Source, cache_directory, place_of
 from pneumocli.core.progress import Progress
 
 CONTENT = np.random.default_rng(0).bytes(200_000)
@@ -432,12 +433,12 @@ def test_unknown_size(tmp_path: Path, downloads: list[str]) -> None:
 
 
 def test_cache_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fetch.cache_directory().name == "pneumocli"
+    assert cache_directory().name == "pneumocli"
     monkeypatch.setenv("PNEUMOCLI_CACHE", str(tmp_path))
-    assert fetch.cache_directory() == tmp_path
+    assert cache_directory() == tmp_path
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PNEUMOCLI_CACHE", "~/here")
-    assert fetch.cache_directory() == tmp_path / "here"
+    assert cache_directory() == tmp_path / "here"
 
 
 # Import of a file one has.

@@ -33,8 +33,9 @@ def fetch(
     After this no command needs a network.
     """
     from pneumocli.core.audit import audit_dataset
-    from pneumocli.core.fetch import cache_directory, import_dataset, locate_data, locate_weights
+    from pneumocli.core.fetch import import_dataset, locate_data, locate_weights
     from pneumocli.core.inputs import fetch_data, read_data
+    from pneumocli.core.official import cache_directory
     from pneumocli.report.live import show_progress
     from pneumocli.report.tables import tabulate_audit
     from pneumocli.report.terminal import open_stdout, print_json, say

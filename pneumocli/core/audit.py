@@ -22,8 +22,8 @@ from pneumocli.core.data import (
     hash_images,
 )
 from pneumocli.core.errors import DataError
-from pneumocli.core.fetch import OFFICIAL_SIZES, SOURCES, compute_md5
 from pneumocli.core.listing import is_collection
+from pneumocli.core.official import OFFICIAL_SIZES, SOURCES, compute_md5
 
 KAGGLE_MD5 = "f5b994ec7c2fe8bc81ae15cbab7c3df8"
 KAGGLE_TRAIN_COUNTS = (388, 3494)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pneumocli.core.bank import Cache, list_banks
-from pneumocli.core.fetch import SOURCES, WEIGHTS, cache_directory, place_of
 from pneumocli.core.hardware import count_cores, has_native_bfloat16, read_processor
+from pneumocli.core.official import SOURCES, WEIGHTS, cache_directory, place_of
 from pneumocli.core.records import describe_versions, find_versions
 
 

@@ -13,18 +13,11 @@ from pneumocli.core.collection import read_collection
 from pneumocli.core.data import WHOLE, Dataset, load_dataset
 from pneumocli.core.division import divide_dataset
 from pneumocli.core.errors import DataError, PneumoError
-from pneumocli.core.fetch import (
-    OFFICIAL_SIZES,
-    SOURCES,
-    cache_directory,
-    fetch_file,
-    locate_data,
-    locate_weights,
-    place_of,
-)
+from pneumocli.core.fetch import fetch_file, locate_data, locate_weights
 from pneumocli.core.files import hash_file
 from pneumocli.core.groups import join_groups, read_groups
 from pneumocli.core.listing import is_collection
+from pneumocli.core.official import OFFICIAL_SIZES, SOURCES, cache_directory, place_of
 from pneumocli.core.preparation import check_preparation
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.records import FileRecord, WeightsRecord

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.fetch import SOURCES
 from pneumocli.core.files import replacing
+from pneumocli.core.official import SOURCES
 
 # A file's name has at most 255 bytes nearly everywhere; what stands around the run's takes up to 70.
 LONGEST_NAME = 180

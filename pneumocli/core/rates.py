@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pneumocli.core.fetch import cache_directory
 from pneumocli.core.files import write_json
 from pneumocli.core.hardware import count_cores, read_processor
+from pneumocli.core.official import cache_directory
 from pneumocli.core.plan import Plan, Step
 from pneumocli.core.reading import read_json
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pneumocli.core.contract import ModelCard
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import DataError
-from pneumocli.core.fetch import SOURCES, cache_directory, place_of
 from pneumocli.core.inputs import gather_data
+from pneumocli.core.official import SOURCES, cache_directory, place_of
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.synthetic import draw_dataset
 
