@@ -233,8 +233,12 @@ def main(words: list[str] | None = None) -> None:
     keep.add_argument("run", type=Path, help="a cross-validation's folder, scored on val and test")
     keep.add_argument("--as", dest="name", required=True, help="the folder's name")
     keep.add_argument("--seconds", type=float, required=True, help="how long the training took")
-    keep.add_argument("--processor", default=read_processor()[0], help="of the training; else this machine's")
-    keep.add_argument("--cores", type=int, default=count_cores(), help="of the training; else this machine's")
+    keep.add_argument(
+        "--processor", default=read_processor().name, help="of the training; else this machine's"
+    )
+    keep.add_argument(
+        "--cores", type=int, default=count_cores(), help="of the training; else of this machine"
+    )
     commands.add_parser("table", help="print the table")
     update = commands.add_parser("update", help="write the table into README.md")
     update.add_argument("--readme", type=Path, default=ROOT / "README.md")

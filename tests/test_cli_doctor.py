@@ -12,7 +12,8 @@ from commandline import succeed
 from pneumocli import __version__
 from pneumocli.core import backend
 from pneumocli.core.bank import fill_bank
-from pneumocli.core.hardware import count_cores, has_native_bfloat16
+from pneumocli.core.config import Precision
+from pneumocli.core.hardware import choose_precision, count_cores, read_processor
 from pneumocli.core.inputs import feature_cache
 
 
@@ -25,7 +26,9 @@ def test_machine_and_versions(tmp_path: Path) -> None:
     assert found["versions"]["pneumocli"] == __version__
     assert {"python", "keras", "numpy"} <= found["versions"].keys()
     assert found["cores"] == count_cores()
-    assert found["native_bfloat16"] is has_native_bfloat16()
+    assert found["native_bfloat16"] is read_processor().has_bfloat16
+    has_gpu = any(device.startswith("gpu") for device in found["devices"])
+    assert found["precision"] == choose_precision(Precision.AUTO, has_gpu)
     assert any(device.startswith(("cpu", "gpu")) for device in found["devices"])
     assert found["cache"] == str(tmp_path / "cache")
     assert found["free_bytes"] == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
@@ -47,7 +50,15 @@ def test_features_are_shown_and_removed() -> None:
     fill_bank(feature_cache(), key, (4, 2), np.float32, [np.zeros((4, 2), np.float32)])
     (kept,) = examine()["features"]
     assert kept["bytes"] == 32
+    assert kept["content"] == "maps behind x, 32 px, float32"
     assert examine("--clear-cache")["features"] == []
+
+
+def test_features_that_are_kept_in_fewer_bits_are_told() -> None:
+    key = {"output": "maps", "cut": "x", "image_size": 32, "precision": "float32", "stored_as": "bfloat16"}
+    fill_bank(feature_cache(), {**key, "view": 0}, (1,), np.uint16, [np.zeros(1, np.uint16)])
+    (kept,) = examine()["features"]
+    assert kept["content"] == "maps behind x, 32 px, float32 kept in bfloat16, view 1"
 
 
 def test_keras_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -195,6 +195,18 @@ def test_damaged_file_gives_way_to_keras(copy: Run) -> None:
             open_predictor(copy, "onnx")
 
 
+def test_whole_file_that_another_took_the_place_of_is_refused(copy: Run) -> None:
+    import onnx
+
+    path = place_onnx(copy)
+    other = onnx.load(path)
+    other.doc_string = "made elsewhere"
+    onnx.save(other, path)
+    Session(path)
+    with pytest.raises(RunError, match="not the file that its run wrote"):
+        open_predictor(copy, "onnx")
+
+
 def test_somebody_else_s_onnx_file(tmp_path: Path) -> None:
     from onnx import TensorProto, helper
 

@@ -9,13 +9,7 @@ import pytest
 from pneumocli.core import hardware
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.errors import PneumoError
-from pneumocli.core.hardware import (
-    choose_jobs,
-    choose_precision,
-    count_cores,
-    has_native_bfloat16,
-    read_processor,
-)
+from pneumocli.core.hardware import Processor, choose_jobs, choose_precision, count_cores, read_processor
 
 X86 = """\
 processor\t: 0
@@ -52,44 +46,45 @@ def describe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Describe:
 
 def test_processor_is_named_with_its_instruction_sets(describe: Describe) -> None:
     describe(X86.format(flags="avx512_bf16"))
-    assert read_processor() == ("AMD EPYC 9R14", frozenset({"fpu", "sse2", "avx2", "avx512_bf16"}))
+    instructions = frozenset({"fpu", "sse2", "avx2", "avx512_bf16"})
+    assert read_processor() == Processor("AMD EPYC 9R14", "AuthenticAMD", instructions)
     describe(ARM.format(flags="bf16"))
-    assert read_processor()[1] == {"fp", "asimd", "bf16"}
+    assert read_processor().instructions == {"fp", "asimd", "bf16"}
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "no colon here\n", "flags:\n"])
 def test_processor_that_says_little_has_no_instruction_sets(describe: Describe, text: str) -> None:
     describe(text)
-    assert read_processor()[1] == frozenset()
-    assert not has_native_bfloat16()
+    assert read_processor().instructions == frozenset()
+    assert not read_processor().has_bfloat16
 
 
 def test_system_without_a_description_of_the_processor(describe: Describe) -> None:
-    name, instructions = read_processor()
-    assert isinstance(name, str)
-    assert instructions == frozenset()
+    processor = read_processor()
+    assert isinstance(processor.name, str)
+    assert processor.instructions == frozenset()
 
 
 @pytest.mark.parametrize(
-    ("text", "flags", "native"),
+    ("text", "flags", "native", "faster"),
     [
-        (X86, "avx512_bf16", True),
-        (X86, "amx_tile amx_bf16 amx_int8", True),
-        (INTEL, "avx512_bf16 amx_tile amx_bf16", True),
-        (INTEL, "avx512_bf16 avx512_fp16", False),
-        (ARM, "bf16", True),
-        (ARM, "svebf16", True),
-        (X86, "avx512f avx512_vnni", False),
-        (X86, "avx512_bf16x my_bf16", False),
-        (ARM, "sve fphp", False),
+        (X86, "avx512_bf16", True, True),
+        (X86, "amx_tile amx_bf16 amx_int8", True, True),
+        (INTEL, "avx512_bf16 amx_tile amx_bf16", True, True),
+        (INTEL, "avx512_bf16 avx512_fp16", True, False),
+        (ARM, "bf16", True, True),
+        (ARM, "svebf16", True, True),
+        (X86, "avx512f avx512_vnni", False, False),
+        (X86, "avx512_bf16x my_bf16", False, False),
+        (ARM, "sve fphp", False, False),
     ],
 )
 def test_auto_is_bfloat16_where_it_is_the_faster(
-    describe: Describe, text: str, flags: str, native: bool
+    describe: Describe, text: str, flags: str, native: bool, faster: bool
 ) -> None:
     describe(text.format(flags=flags))
-    assert has_native_bfloat16() == native
-    expected = Precision.BFLOAT16 if native else Precision.FLOAT32
+    assert read_processor().has_bfloat16 == native
+    expected = Precision.BFLOAT16 if faster else Precision.FLOAT32
     assert choose_precision(Precision.AUTO, has_gpu=False) is expected
 
 

@@ -24,12 +24,25 @@ def test_long_path_breaks_where_a_folder_ends() -> None:
 @pytest.mark.parametrize(
     "path", [LONG, "/", "", "a" * 90, "a//b/", "x/" + "b" * 90 + "/c", "胸部/写真/画像.png"]
 )
-@pytest.mark.parametrize("width", [1, 7, 20, 44])
-def test_nothing_of_a_path_is_lost(path: str, width: int) -> None:
+@pytest.mark.parametrize("width", [2, 7, 20, 44])
+def test_nothing_of_a_path_is_lost_and_no_line_is_too_long(path: str, width: int) -> None:
     lines = break_path(path, width)
     assert "".join(line.removeprefix("  ") for line in lines) == path
-    for line in lines:
-        assert cell_len(line) <= width or line.strip("/ ").count("/") == 0
+    assert max(map(cell_len, lines)) <= width
+
+
+@pytest.mark.parametrize("length", range(40, 48))
+def test_name_that_fits_a_line_is_never_cut(length: int) -> None:
+    name = "a" * length
+    lines = break_path(f"xrays/pneumonia/{name}", 44)
+    assert any(name in line for line in lines) == (length <= 44)
+
+
+def test_spaces_of_a_name_are_no_place_to_break() -> None:
+    console = Console(file=io.StringIO(), width=20)
+    console.print(PathCell("scans/the left lung of a patient.png"))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert [line.rstrip() for line in shown.splitlines()] == ["scans/", "the left lung of a p", "atient.png"]
 
 
 def test_table_of_answers_keeps_names_whole_at_80_columns() -> None:

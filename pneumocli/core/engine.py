@@ -130,9 +130,12 @@ def _open_checked(path: Path, images: int | None) -> Session:
     with ThreadPoolExecutor(1) as other:
         checked = other.submit(check_hash, path)
         try:
-            return Session(path, images)
-        finally:
+            session = Session(path, images)
+        except PneumoError:
             checked.result()
+            raise
+        checked.result()
+        return session
 
 
 def _open_session(

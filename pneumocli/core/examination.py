@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pneumocli.core.bank import Cache, list_banks
-from pneumocli.core.hardware import count_cores, has_native_bfloat16, read_processor
+from pneumocli.core.config import Precision
+from pneumocli.core.hardware import choose_precision, count_cores, read_processor
 from pneumocli.core.official import SOURCES, WEIGHTS, cache_directory, place_of
 from pneumocli.core.records import describe_versions, find_versions
 
@@ -26,6 +27,8 @@ class Examination:
     """What was found.
 
     Attributes:
+        native_bfloat16: whether the processor multiplies bfloat16 numbers itself.
+        precision: what `--precision auto` trains in here.
         devices: what Keras computes on.
         data, weights: the file that a command would use without options, or None if it would fetch it.
         cache: the directory of fetched files and kept features.
@@ -37,6 +40,7 @@ class Examination:
     processor: str
     cores: int
     native_bfloat16: bool
+    precision: str
     devices: list[str]
     data: str | None
     weights: str | None
@@ -56,15 +60,16 @@ def examine(cache: Cache, devices: list[str]) -> Examination:
         cache: of the features.
         devices: what Keras computes on.
     """
-    directory = cache_directory()
+    directory, processor = cache_directory(), read_processor()
     place = directory
     while not place.exists():
         place = place.parent
     return Examination(
         versions=describe_versions() | find_versions(("onnxruntime",)),
-        processor=read_processor()[0],
+        processor=processor.name,
         cores=count_cores(),
-        native_bfloat16=has_native_bfloat16(),
+        native_bfloat16=processor.has_bfloat16,
+        precision=choose_precision(Precision.AUTO, any(name.startswith("gpu") for name in devices)).value,
         devices=devices,
         data=_find("PNEUMOCLI_DATA", place_of(SOURCES[28], directory)),
         weights=_find("PNEUMOCLI_WEIGHTS", place_of(WEIGHTS, directory)),
@@ -91,4 +96,5 @@ def _describe_bank(key: Any) -> str:
     mark = "SYNTHETIC " if key.get("synthetic") else ""
     view = f", view {key['view'] + 1}" if "view" in key else ""
     names = [str(key.get(name, "?")) for name in ("output", "cut", "image_size", "precision")]
-    return "{}{} behind {}, {} px, {}{}".format(mark, *names, view)
+    stored = f" kept in {key['stored_as']}" if "stored_as" in key else ""
+    return "{}{} behind {}, {} px, {}{}{}".format(mark, *names, stored, view)

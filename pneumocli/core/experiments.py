@@ -4,9 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumocli.core.atypical import (
-    fit_typical,
-)
+from pneumocli.core.atypical import fit_typical
 from pneumocli.core.backend import count_gpus
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig

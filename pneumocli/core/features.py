@@ -48,7 +48,9 @@ def compute_features(
     stored_as = stored_as or precision
     if cache is None:
         return _Computed(model, inputs, stored_as)
-    key = {**key, "precision": precision.value, "stored_as": stored_as.value}
+    key = {**key, "precision": precision.value}
+    if stored_as is not precision:
+        key["stored_as"] = stored_as.value
     bank = open_bank(cache, key)
     if bank is None:
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from dataclasses import dataclass
 from pathlib import Path
 
 from pneumocli.core.config import Precision
@@ -13,6 +14,31 @@ BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16", "svebf16"})
 # bfloat16 and 9.7 in float32 on a Xeon with avx512_bf16 and without AMX. On an AMD EPYC a training step took
 # 8.5 against 12.3.
 INTEL_BFLOAT16_FLAGS = frozenset({"amx_bf16"})
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What the system says of its processor; empty where it does not tell.
+
+    Attributes:
+        maker: as Linux names it, "GenuineIntel" for example.
+        instructions: its instruction sets, as Linux names them.
+    """
+
+    name: str
+    maker: str
+    instructions: frozenset[str]
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether it multiplies bfloat16 numbers itself."""
+        return not self.instructions.isdisjoint(BFLOAT16_FLAGS)
+
+    @property
+    def is_faster_in_bfloat16(self) -> bool:
+        """Whether it does so faster than it multiplies float32 numbers."""
+        flags = INTEL_BFLOAT16_FLAGS if self.maker == "GenuineIntel" else BFLOAT16_FLAGS
+        return not self.instructions.isdisjoint(flags)
 
 
 def count_cores() -> int:
@@ -31,24 +57,21 @@ def measure_memory() -> int | None:
         return None
 
 
-def read_processor() -> tuple[str, frozenset[str]]:
-    """Return the processor's name and its instruction sets, empty where the system does not tell."""
-    facts = _read_facts()
-    model = facts.get("model name") or platform.processor() or platform.machine()
-    return model, frozenset((facts.get("flags") or facts.get("features") or "").split())
-
-
-def _read_facts() -> dict[str, str]:
-    """Return what Linux says of the first processor; nothing where there is no Linux."""
+def read_processor() -> Processor:
+    """Return what Linux says of the first processor, elsewhere the name that Python knows."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return {}
+        lines = []
     facts: dict[str, str] = {}
     for line in lines:
         name, _, value = line.partition(":")
         facts.setdefault(name.strip().lower(), value.strip())
-    return facts
+    return Processor(
+        name=facts.get("model name") or platform.processor() or platform.machine(),
+        maker=facts.get("vendor_id", ""),
+        instructions=frozenset((facts.get("flags") or facts.get("features") or "").split()),
+    )
 
 
 def choose_precision(precision: Precision, has_gpu: bool) -> Precision:
@@ -61,7 +84,7 @@ def choose_precision(precision: Precision, has_gpu: bool) -> Precision:
         raise PneumoError("--precision float16 needs a GPU; here take bfloat16 or float32")
     if precision is not Precision.AUTO:
         return precision
-    return Precision.BFLOAT16 if has_gpu or has_native_bfloat16() else Precision.FLOAT32
+    return Precision.BFLOAT16 if has_gpu or read_processor().is_faster_in_bfloat16 else Precision.FLOAT32
 
 
 def choose_jobs(folds: int, deterministic: bool, gpus: int) -> int:
@@ -81,9 +104,3 @@ def choose_jobs(folds: int, deterministic: bool, gpus: int) -> int:
         return 1
     cores = count_cores()
     return folds if folds <= cores + 1 else cores
-
-
-def has_native_bfloat16() -> bool:
-    """Return whether the processor multiplies bfloat16 numbers itself, and faster than float32 ones."""
-    intel = _read_facts().get("vendor_id") == "GenuineIntel"
-    return not (INTEL_BFLOAT16_FLAGS if intel else BFLOAT16_FLAGS).isdisjoint(read_processor()[1])

@@ -214,7 +214,7 @@ def _count_bytes(parts: Parts, dataset: Dataset, config: TrainConfig, precision:
 
 def _describe_trunk(parts: Parts, pixels: int, config: TrainConfig) -> dict[str, Any]:
     """Return what a trunk's output depends on beside the image."""
-    processor, instructions = read_processor()
+    processor = read_processor()
     return {
         "trunk": TRUNK_VERSION,
         "weights": _hash_weights(parts.trunk),
@@ -224,8 +224,8 @@ def _describe_trunk(parts: Parts, pixels: int, config: TrainConfig) -> dict[str,
         "keras": keras.__version__,
         "backend": f"{keras.backend.backend()} {version(keras.backend.backend())}",
         "gpu": has_gpu(),
-        "processor": processor,
-        "instructions": hashlib.sha256(" ".join(sorted(instructions)).encode()).hexdigest(),
+        "processor": processor.name,
+        "instructions": hashlib.sha256(" ".join(sorted(processor.instructions)).encode()).hexdigest(),
     }
 
 

@@ -276,7 +276,7 @@ def _list_banks(
             if not is_kept:
                 continue
             wanted = {**shared, "images": sha, "output": output, **view}
-            wanted |= {"precision": used.value, "stored_as": stored_as.value}
+            wanted |= {"precision": used.value, "stored_as": None if stored_as is used else stored_as.value}
             stage, n = f"{work}, {name}", len(images)
             step = Step(
                 stage,

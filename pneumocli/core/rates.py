@@ -102,4 +102,4 @@ def keep_rates(path: Path, measured: Mapping[str, Rate], memory: Mapping[str, in
 
 
 def _name_machine(gpu: bool) -> str:
-    return f"{read_processor()[0]}, {count_cores()} cores{', GPU' if gpu else ''}"
+    return f"{read_processor().name}, {count_cores()} cores{', GPU' if gpu else ''}"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.padding import Padding
@@ -25,7 +25,7 @@ class PathCell:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for line in break_path(self.path, options.max_width):
-            yield Text(line, overflow="fold")
+            yield Text(line, no_wrap=True)  # which would else break at the spaces of a name
         for remark in self.remarks:
             yield Padding(Text(remark, overflow="fold"), (0, 0, 0, len(INDENT)))
 
@@ -35,11 +35,14 @@ class PathCell:
 
 
 def break_path(path: str, width: int) -> list[str]:
-    """Return the path in lines of at most `width` cells; a name that is longer keeps a line to itself."""
+    """Return the path in lines of at most `width` cells; a name is cut only if it is longer than one."""
     lines, line = [], ""
     for part in path.replace("/", "/\n").split("\n"):
         if line.strip() and cell_len(line + part) > width:
             lines.append(line)
-            line = INDENT
+            line = INDENT if cell_len(INDENT + part) <= width else ""
         line += part
+        if cell_len(line) > width:
+            *whole, line = chop_cells(line, width)
+            lines += whole
     return [*lines, line]

@@ -86,6 +86,7 @@ def tabulate_examination(found: Examination) -> list[Table]:
     main.add_section()
     main.add_row("processor", Text(f"{found.processor}, {found.cores} cores"))
     main.add_row("native bfloat16", "yes" if found.native_bfloat16 else "no")
+    main.add_row("trains in", f"{found.precision} (--precision auto)")
     main.add_row("devices", Text(", ".join(found.devices)))
     main.add_row("data", Text(show_plain(found.data or "none yet: pneumocli fetch")))
     main.add_row("weights", Text(show_plain(found.weights or "none yet: pneumocli fetch")))
