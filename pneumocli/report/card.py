@@ -19,19 +19,15 @@ from pneumocli.core.metrics import FIGURES
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
 from pneumocli.report.checklist import USER
-from pneumocli.report.facts import (
-    Table,
+from pneumocli.report.facts import Table, tabulate_courses, tabulate_data, tabulate_origin, tabulate_settings
+from pneumocli.report.page import describe_kind, make_readable, open_environment
+from pneumocli.report.results import (
     tabulate_best,
     tabulate_calibration,
-    tabulate_courses,
-    tabulate_data,
     tabulate_external,
     tabulate_folds,
     tabulate_move,
-    tabulate_origin,
-    tabulate_settings,
 )
-from pneumocli.report.page import describe_kind, make_readable, open_environment
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 from pneumocli.report.words import (
     describe_answer,

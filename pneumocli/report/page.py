@@ -28,18 +28,20 @@ from pneumocli.report.checklist import USER, list_items
 from pneumocli.report.facts import (
     Row,
     Table,
+    tabulate_courses,
+    tabulate_data,
+    tabulate_origin,
+    tabulate_settings,
+)
+from pneumocli.report.results import (
     tabulate_best,
     tabulate_calibration,
     tabulate_confusion,
-    tabulate_courses,
-    tabulate_data,
     tabulate_external,
     tabulate_folds,
     tabulate_models,
     tabulate_move,
-    tabulate_origin,
     tabulate_prevalence,
-    tabulate_settings,
 )
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 from pneumocli.report.words import (
