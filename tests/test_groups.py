@@ -258,6 +258,7 @@ SAME_FILES = {
     "a comma in a name": 'index,group\n0,"Doe, John"\n1,"Doe, Jane"\n2,"Doe, John"\n',
     "leading zeros": "index,group\n000,a\n01,b\n0002,a\n",
     "group as a number": "index,group\n0,1\n1,2\n2,1\n",
+    "upper case": "Index,GROUP\n0,a\n1,b\n2,a\n",
     "named as little as needed": "index,group\n0,a\n2,a\n",
 }
 
@@ -271,14 +272,13 @@ def test_ways_to_write_the_same_groups(text: str | bytes, tmp_path: Path) -> Non
 
 # The file, and what the line that refuses it says.
 FAULTS = {
-    "empty": ("", "'index'"),
-    "only a byte order mark": (b"\xef\xbb\xbf", "'index'"),
-    "no header": ("0,a\n1,a\n", "'index'"),
-    "missing index": ("row,group\n0,a\n", "'index'"),
-    "missing group": ("index,patient\n0,a\n", "'group'"),
-    "column twice": ("index,group,group\n0,a,b\n", "'group'"),
+    "empty": ("", "names no image"),
+    "only a byte order mark": (b"\xef\xbb\xbf", "names no image"),
+    "no header": ("0,a\n1,a\n", "no column index and group"),
+    "missing index": ("row,group\n0,a\n", "no column index"),
+    "missing group": ("index,patient\n0,a\n", "no column group"),
+    "column twice": ("index,group,group\n0,a,b\n", "column group more than once"),
     "semicolons": ("index;group\n0;a\n", "index;group"),
-    "other case": ("Index,Group\n0,a\n", "'index'"),
     "header alone": ("index,group\n", "names no image"),
     "header and empty lines": ("index,group\n\n\n", "names no image"),
     "out of range": ("index,group\n3,a\n4,a\n", "line 3 has the index 4; .* rows 0 to 3"),
@@ -294,15 +294,15 @@ FAULTS = {
     "twice, written otherwise": ("index,group\n1,a\n01,a\n", "image 1 again"),
     "no group": ("index,group\n1,\n", "no group for image 1"),
     "group of spaces": ("index,group\n1,  \n", "no group"),
-    "cell missing": ("index,group\n1\n", "1 cells, the header 2"),
-    "cell too many": ("index,group\n1,Doe, John\n", "3 cells, the header 2"),
+    "cell missing": ("index,group\n1\n", "1 cells where the header has 2"),
+    "cell too many": ("index,group\n1,Doe, John\n", "3 cells where the header has 2"),
     "quote left open": ('index,group\n1,"a\n2,a\n', "not CSV"),
     "text behind a quote": ('index,group\n1,"a"b\n', "not CSV"),
     "long cell": (f"index,group\n1,{'a' * 200_000}\n", "not CSV"),
     "UTF-16": ("index,group\n0,a\n".encode("utf-16"), "UTF-8"),
     "Latin-1": ("index,group\n0,Müller\n".encode("latin-1"), "UTF-8"),
     "picture": (b"\x89PNG\r\n\x1a\n\x00\x00", "UTF-8"),
-    "archive": (b"PK\x03\x04" + bytes(100), "'index'"),
+    "archive": (b"PK\x03\x04" + bytes(100), "no column index"),
 }
 
 
@@ -318,7 +318,7 @@ def test_fault_of_a_file_is_one_line_that_names_it(text: str | bytes, words: str
 
 
 def test_file_that_is_not_there_or_a_folder(tmp_path: Path) -> None:
-    for path, words in ((tmp_path / "none.csv", "does not exist"), (tmp_path, "cannot be read")):
+    for path, words in ((tmp_path / "none.csv", "No such file"), (tmp_path, "cannot be read")):
         with pytest.raises(DataError, match=words) as caught:
             read_groups(path, 4)
         assert str(path) in str(caught.value)

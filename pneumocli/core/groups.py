@@ -3,18 +3,16 @@
 Groups are numbers, int64 (N,), one an image; images of the same number stay in the same fold.
 """
 
-import csv
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.data import Split, hash_images
 from pneumocli.core.errors import DataError
-from pneumocli.core.reading import open_text
+from pneumocli.core.rows import read_rows
 
 NEAR_CORRELATION = 0.99
 COLUMNS = ("index", "group")
@@ -95,7 +93,7 @@ def read_groups(path: Path, n: int) -> NDArray[np.int64]:
     """Read a CSV file of groups: a header with the columns `index` and `group`, then a line an image.
 
     Args:
-        path: UTF-8, with or without a byte order mark; further columns are passed over.
+        path: as for `read_rows`; further columns are passed over.
         n: number of training images; `index` is a row of these, from 0 to n - 1.
 
     Returns:
@@ -104,59 +102,21 @@ def read_groups(path: Path, n: int) -> NDArray[np.int64]:
     Raises:
         DataError: the file is missing, unreadable, or not of that form.
     """
-    try:
-        with open_text(path) as file:
-            return _read_table(path, file, n)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; --groups takes a CSV file with {_name_columns()}") from None
-    except UnicodeDecodeError:
-        raise DataError(
-            f"{path} is not text in UTF-8; save it as a CSV file with {_name_columns()}"
-        ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); --groups takes a CSV file") from None
-
-
-def _name_columns() -> str:
-    return f"the header {','.join(COLUMNS)}"
-
-
-def _read_table(path: Path, file: TextIO, n: int) -> NDArray[np.int64]:
-    lines = csv.reader(file, strict=True)
     groups = np.arange(n)
     named: dict[int, int] = {}
     example: dict[str, int] = {}
-    try:
-        header = [cell.strip() for cell in next(lines, [])]
-        for column in COLUMNS:
-            if header.count(column) != 1:
-                found = ",".join(header) or "nothing"
-                raise DataError(
-                    f"{path} needs one column {column!r} in its first line (found: {found[:40]!r}); "
-                    f"give it {_name_columns()}"
-                )
-        for cells in lines:
-            if not cells:
-                continue
-            place = f"{path}, line {lines.line_num}"
-            if len(cells) != len(header):
-                raise DataError(
-                    f"{place} has {len(cells)} cells, the header {len(header)}; "
-                    "put quotes around a cell that has a comma"
-                )
-            index = _read_index(place, cells[header.index("index")].strip(), n)
-            if index in named:
-                raise DataError(f"{place} names image {index} again, after line {named[index]}; name it once")
-            named[index] = lines.line_num
-            group = cells[header.index("group")].strip()
-            if not group:
-                raise DataError(f"{place} names no group for image {index}; leave the line out, or name one")
-            groups[index] = example.setdefault(group, index)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {lines.line_num} is not CSV ({error}); mend or remove it") from None
+    for line, row in read_rows(path, COLUMNS):
+        place = f"{path}, line {line}"
+        index = _read_index(place, row["index"], n)
+        if index in named:
+            raise DataError(f"{place} names image {index} again, after line {named[index]}; name it once")
+        named[index] = line
+        if not row["group"]:
+            raise DataError(f"{place} names no group for image {index}; leave the line out, or name one")
+        groups[index] = example.setdefault(row["group"], index)
     if not named:
         raise DataError(
-            f"{path} names no image; give it a line `index,group` an image, or leave out --groups"
+            f"{path} names no image; give it a line `{','.join(COLUMNS)}` an image, or leave out --groups"
         )
     return groups
 

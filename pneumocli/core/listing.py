@@ -1,20 +1,18 @@
 """Which image files make a data set of one's own: those of class folders, or those a CSV names."""
 
-import csv
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from pneumocli.core.data import CLASS_NAMES, SPLIT_NAMES
 from pneumocli.core.errors import DataError
 from pneumocli.core.progress import Notice, keep_quiet
-from pneumocli.core.reading import open_text
+from pneumocli.core.rows import read_rows
 from pneumocli.core.sources import is_image_name, walk_files
 
 LABELS = {name: label for label, name in enumerate(CLASS_NAMES)} | {"0": 0, "1": 1}
-COLUMNS = ("path", "label", "split", "group")
+NEEDED, OPTIONAL = ("path", "label"), ("split", "group")
 KINDS = "PNG, JPEG, TIFF, BMP or WebP"
 FOLDERS = "normal and pneumonia (any case), or train, val and test with these two in each"
 SHOWN = 3  # how many of many faults a line names
@@ -118,7 +116,7 @@ def list_rows(path: Path) -> list[ImageFile]:
     """
     files: dict[str, ImageFile] = {}
     lines: dict[str, int] = {}
-    for line, row in _read_rows(path):
+    for line, row in read_rows(path, NEEDED, OPTIONAL):
         file = _check_row(path, line, row)
         place = os.path.abspath(file.path)
         if place in files:
@@ -136,48 +134,6 @@ def list_rows(path: Path) -> list[ImageFile]:
             "paths are relative to the folder of the CSV"
         )
     return list(files.values())
-
-
-def _read_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line number and the fields of each row; empty lines are passed over."""
-    line = 0
-    try:
-        with open_text(path) as file:
-            reader = csv.reader(file, strict=True, skipinitialspace=True)
-            header: list[str] | None = None
-            for fields in reader:
-                line = reader.line_num
-                if not any(map(str.strip, fields)):
-                    continue
-                if header is None:
-                    header = _check_header(path, fields)
-                    continue
-                if len(fields) != len(header):
-                    raise DataError(
-                        f"{path}, line {line}: {len(fields)} fields where the header has {len(header)}; "
-                        "a path with a comma in it goes between quotation marks"
-                    )
-                yield line, dict(zip(header, map(str.strip, fields), strict=True))
-    except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text; save it as CSV in UTF-8") from None
-    except csv.Error as error:
-        raise DataError(f"{path}, after line {line}: not CSV ({error}); mend the quotation marks") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); is it still there?") from None
-
-
-def _check_header(path: Path, fields: Sequence[str]) -> list[str]:
-    header = [field.strip().lower() for field in fields]
-    missing = [column for column in COLUMNS[:2] if column not in header]
-    if missing:
-        raise DataError(
-            f"{path} has no column {' and '.join(missing)} (its first line: {', '.join(fields)[:80]!r}); "
-            "it takes path,label and if need be split and group, with commas between them"
-        )
-    twice = [column for column in COLUMNS if header.count(column) > 1]
-    if twice:
-        raise DataError(f"{path} has the column {twice[0]} more than once; leave one")
-    return header
 
 
 def _check_row(path: Path, line: int, row: dict[str, str]) -> ImageFile:
