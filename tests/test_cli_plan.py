@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commandline import SHORT, fail, list_runs_made, run, succeed
 from small import FOLDS
@@ -52,6 +53,18 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(command: str, data_file: Pa
         assert part in shown.stdout
     assert ("held out" in shown.stdout) is (command == "cv")
     assert list_files(tmp_path) == before
+
+
+def test_images_larger_than_the_network_s_input_are_told(data_file: Path, tmp_path: Path) -> None:
+    with np.load(data_file) as arrays:
+        large = {
+            name: np.kron(array, np.ones((1, 2, 2), np.uint8)) if name.endswith("images") else array
+            for name, array in arrays.items()
+        }
+    np.savez(tmp_path / "large.npz", **large)
+    told = succeed("cv", "--dry-run", "--data", tmp_path / "large.npz", *SHORT).stderr
+    assert "images of 56 px are shrunk to the network's 32 px; --image-size 56 takes them whole" in told
+    assert "are shrunk" not in succeed("cv", "--dry-run", "--data", data_file, *SHORT).stderr
 
 
 def test_a_dry_run_as_json(data_file: Path, tmp_path: Path) -> None:

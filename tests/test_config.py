@@ -51,8 +51,9 @@ def test_default_recipe_lets_no_image_choose_its_epoch_and_never_trains_batchnor
     assert config == RECIPES["robust"]
     assert not config.early_stopping
     # The 94 last layers are stages 4 and 5; the slow test says where the cut is.
-    assert (config.image_size, config.tune_layers) == (224, 94)
-    assert config.views == 4 and config.crop_area < 1
+    assert (config.image_size, config.tune_layers, config.head_units) == (112, 94, 0)
+    # As many views as epochs: each crop is seen once.
+    assert config.views == config.tune_epochs and config.crop_area < 1
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -31,8 +31,8 @@ def ensemble(
     The frozen trunk is in it once. Its figures are printed beside its members'. A named run whose folds were
     trained one by one, with cv --fold, is completed first: its rule and temperature are fixed.
     """
+    from pneumocli.commands.scoring import complete_folds, gather_split_data
     from pneumocli.commands.show import draw_scored, draw_training, show_figures
-    from pneumocli.commands.work import complete_folds, gather_split_data
     from pneumocli.core.finding import find_folds
     from pneumocli.core.runs import check_complete
     from pneumocli.core.scores import OUT_OF_FOLD

@@ -68,7 +68,7 @@ def evaluate(
         parse_rule(rule)  # an error before anything is loaded
     found = find_run(runs, run if ensemble is None else ensemble, None if ensemble is None else "cv")
     say(f"run: {found.path}", quiet)
-    from pneumocli.commands.work import gather_split_data
+    from pneumocli.commands.scoring import gather_split_data
 
     with show_progress(quiet) as listen:
         dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)

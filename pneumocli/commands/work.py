@@ -1,4 +1,4 @@
-"""What the commands that train and score have in common: from their options to data, weights and progress."""
+"""What the commands that train have in common: from their options to data, weights and progress."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumocli.commands.options import SplitName
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import DEFAULT_RECIPE, TrainConfig, choose_config
-from pneumocli.core.data import Dataset, draw_subset
+from pneumocli.core.data import draw_subset
 from pneumocli.core.errors import SettingError
 from pneumocli.core.fetch import NO_WEIGHTS, SYNTHETIC, check_here
 from pneumocli.core.forecast import Forecast, foresee
@@ -17,7 +16,6 @@ from pneumocli.core.inputs import (
     DataInput,
     WeightsInput,
     add_groups,
-    choose_scored,
     feature_cache,
     gather_data,
     gather_weights,
@@ -176,6 +174,11 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
     )
     for line in [] if record is None else tell_differences(record, data, weights):
         notify(line)
+    if dataset.pixels > config.image_size:
+        notify(
+            f"images of {dataset.pixels} px are shrunk to the network's {config.image_size} px; "
+            f"--image-size {dataset.pixels} takes them whole"
+        )
     if record is not None and record.precision != forecast.plan.precision:
         notify(f"other precision than in that run: {forecast.plan.precision}, not {record.precision}")
     if dry_run:
@@ -245,61 +248,3 @@ def _gather(
     if record is not None and asked.weights is None:
         check_same_weights(record, weights)
     return data, weights
-
-
-def complete_folds(run: Run, listen: Listener, quiet: bool) -> Dataset:
-    """Complete a run whose folds were trained by commands of their own, and return its data.
-
-    Raises:
-        PneumoError: folds are missing, or the data that the run was begun with are not found.
-    """
-    from pneumocli.core.experiments import complete_run
-    from pneumocli.core.sharing import check_folds
-
-    def notify(line: str) -> None:
-        say(line, quiet)
-
-    check_folds(run)
-    begun_with = read_inputs(run)
-    named = SYNTHETIC if run.synthetic else begun_with.data
-    seed = run.record.settings.seed
-    data = gather_data(named, run.record.data.pixels, seed=seed, listen=listen, notify=notify)
-    if begun_with.groups is not None:
-        data = add_groups(data, Path(begun_with.groups))
-    complete_run(run, data)
-    return data.dataset
-
-
-def gather_split_data(
-    run: Run,
-    data: str | None,
-    size: int | None,
-    split: SplitName | None,
-    force: bool,
-    listen: Listener,
-    quiet: bool,
-) -> tuple[Dataset, str]:
-    """Find the images to score a run on, and the split; a run on drawn images is scored on drawn images.
-
-    Says on stderr what is scored, and whether train and val are those that the run was trained on; of its
-    test split it knows nothing.
-    """
-
-    def notify(line: str) -> None:
-        say(line, quiet)
-
-    if data is None and run.synthetic:
-        data = SYNTHETIC
-    pixels = run.record.data.pixels if size is None else size
-    found = gather_data(data, pixels, seed=None, listen=listen, notify=notify)
-    dataset, chosen = choose_scored(
-        found, run, None if split is None else split.value, force=force, notify=say
-    )
-    if not run.owns(dataset):
-        trained_on = run.record.data.name
-        notify(
-            f"{dataset.name} is not the data set that {run.name} was trained on ({trained_on}): "
-            "external validation, which holds if they have no images or patients in common"
-        )
-    notify(f"scored on: {chosen} images of {dataset.name}")
-    return dataset, chosen
