@@ -141,17 +141,17 @@ def test_cut_and_false_rejects_are_those_of_held_out_images() -> None:
         assert not set(groups[others]) & set(groups[held_out])
         fitted = LedoitWolf().fit(features[others].astype(np.float64))
         distances[held_out] = np.sqrt(fitted.mahalanobis(features[held_out]))
-    assert figures.cut == pytest.approx(np.sort(distances)[math.ceil(204 * 0.99) - 1])
+    assert figures.cut == pytest.approx(np.sort(distances)[math.ceil(204 * 0.995) - 1])
     wrong = sum(
         int((distances[held_out] > take_cut(np.delete(distances, held_out))).sum()) for held_out in parts
     )
     assert figures.false_rejects == wrong
     assert figures.false_reject_rate == wrong / 203
-    assert (figures.images, figures.aim) == (203, 0.01)
+    assert (figures.images, figures.aim) == (203, 0.005)
 
 
-@pytest.mark.parametrize(("number", "rank"), [(1, 1), (50, 50), (98, 98), (99, 99), (100, 100), (1000, 991)])
-def test_cut_leaves_a_hundredth_above_it(number: int, rank: int) -> None:
+@pytest.mark.parametrize(("number", "rank"), [(1, 1), (198, 198), (199, 199), (200, 200), (1000, 996)])
+def test_cut_leaves_a_half_percent_above_it(number: int, rank: int) -> None:
     values = np.random.default_rng(0).permutation(number) + 1.0
     assert take_cut(values) == rank
 

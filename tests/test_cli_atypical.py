@@ -42,9 +42,11 @@ def succeed(*arguments: object) -> Result:
 
 
 def pool_by_trunk(model_file: Path, dataset: Dataset) -> np.ndarray:
-    """The second way to the features of all training images: the saved trunk and a mean."""
+    """The second way to the features of all training images: the saved trunk and the means of its halves."""
     trunk = split_classifier(load_model(model_file)[0]).trunk
-    return trunk.predict(dataset.train.images[..., np.newaxis], verbose=0).mean(axis=(1, 2))
+    maps = trunk.predict(dataset.train.images[..., np.newaxis], verbose=0)
+    halves = np.split(maps, [maps.shape[1] // 2], axis=1)
+    return np.concatenate([half.mean(axis=(1, 2)) for half in halves], axis=1)
 
 
 def demand(typical: Typical | None) -> Typical:
@@ -155,7 +157,7 @@ def test_damaged_model_file_is_refused_in_a_line(damage: str, train_copy: Run) -
 def test_features_of_another_width_are_refused(train_run: Run) -> None:
     typical = demand(load_predictor_typical(train_run))
     wider = Typical(np.zeros(9, np.float32), np.eye(9, dtype=np.float32), typical.figures)
-    with pytest.raises(RunError, match="8 features an image, its training images 9"):
+    with pytest.raises(RunError, match="16 features an image, its training images 9"):
         KerasScorer(*load_predictor(train_run), wider)
 
 
@@ -191,13 +193,26 @@ def test_trunk_is_in_the_answers_once(
 ) -> None:
     run = cv_run if kind == "cv" else train_run
     model, card = load_predictor(run)
-    network = ready(take_answers(model))
-    assert network.output_shape == (None, card.members + 8)
+    network = ready(take_answers(model, load_predictor_typical(run)))
+    assert network.output_shape == (None, card.members + 16)
     trunk: Any = model.get_layer("trunk")
     calls, whole = [], trunk.call
     monkeypatch.setattr(trunk, "call", lambda *given, **options: calls.append(1) or whole(*given, **options))
     network.predict_on_batch(np.zeros((4, 28, 28, 1), np.uint8))
     assert len(calls) == 1
+
+
+def test_models_of_before_are_measured_by_the_one_mean(
+    train_run: Run, files: list[Path], small_dataset: Dataset
+) -> None:
+    model, card = load_predictor(train_run)
+    upper, lower = np.split(pool_by_trunk(train_run.path / MODEL, small_dataset), 2, axis=1)
+    whole = (upper + lower) / 2
+    typical = demand(fit_typical(whole, np.arange(len(whole))))
+    answers = list(predict_files(KerasScorer(model, card, typical), card, files[:3]))
+    assert [answer.distance for answer in answers if isinstance(answer, Prediction)] == pytest.approx(
+        typical.measure(whole[:3]).tolist(), rel=1e-3
+    )
 
 
 def test_strict_refuses_and_says_why(train_run: Run, files: list[Path]) -> None:

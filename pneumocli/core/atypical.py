@@ -32,7 +32,9 @@ MOST_COLOUR = 0.1
 LONGEST = 2.5  # longer side to shorter; more than half of what is longer would be cropped away
 FEWEST_PIXELS = 64  # of the shorter side
 
-AIM = 0.01  # share of images like the training images that may be called unlike them
+# Share of images like the training images that may be called unlike them. Of chest X-rays from other files
+# several times as many are (examples/atypical.md).
+AIM = 0.005
 FOLDS = 5
 FEWEST_IMAGES = 10  # with fewer nothing is said of distances
 
@@ -82,8 +84,8 @@ def fit_typical(features: NDArray[np.float32], groups: NDArray[np.int64]) -> Typ
     """Fit mean, covariance and cut to the pooled features of training images.
 
     In 5 folds each image's distance is measured to the mean and covariance of the other folds. The cut is the
-    ceil((n + 1) 0.99)-th smallest of these n distances, as in split conformal prediction (Angelopoulos and
-    Bates 2021, arXiv:2107.07511, section 1), the largest if n is below 99. How often it is wrong is measured
+    ceil((n + 1) 0.995)-th smallest of these n distances, as in split conformal prediction (Angelopoulos and
+    Bates 2021, arXiv:2107.07511, section 1), the largest if n is below 199. How often it is wrong is measured
     with other cuts, for each fold that of the other folds' distances. Mean and covariance are then fitted to
     all images; the covariance is shrunken (Ledoit and Wolf 2004, J. Multivariate Analysis 88:365).
 
@@ -117,7 +119,7 @@ def fit_typical(features: NDArray[np.float32], groups: NDArray[np.int64]) -> Typ
 
 
 def take_cut(distances: NDArray[np.float64]) -> float:
-    """Return the cut that at most 1 % of further such distances exceed; the largest if they are too few."""
+    """Return the cut that at most `AIM` of further such distances exceed; the largest if they are too few."""
     rank = math.ceil((len(distances) + 1) * (1 - AIM))
     return float(np.sort(distances)[min(rank, len(distances)) - 1])
 
@@ -250,13 +252,13 @@ def read_typical(folder: Path) -> Typical | None:
 
 
 def write_pooled_maps(folder: Path, index: NDArray[np.int64], pooled: NDArray[np.float32]) -> None:
-    """Write a fold's `pooled_maps.npz`: rows of the training split (n,), their pooled trunk output (n, C)."""
+    """Write a fold's `pooled_maps.npz`: rows of the training split (n,), their pooled trunk output (n, F)."""
     with replacing(folder / POOLED_MAPS) as partial:
         np.savez(partial, index=index, pooled=pooled)
 
 
 def read_pooled_maps(folders: Iterable[Path]) -> NDArray[np.float32]:
-    """Return the pooled trunk output of all training images, float32 (N, C), from their folds' folders.
+    """Return the pooled trunk output of all training images, float32 (N, F), from their folds' folders.
 
     Raises:
         RunError: a fold has lost its file, it is damaged, or the folds do not make up the training split.

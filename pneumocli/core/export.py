@@ -84,7 +84,7 @@ def export_onnx(found: Run | Path, path: Path, sample: Sample, *, listen: Listen
         made_from=tuple(MadeFrom.of(file) for file in list_source_files(found)),
         versions={**describe_versions(), **find_versions(LIBRARIES)},
     )
-    graph = _convert(take_answers(model), card.pixels)
+    graph = _convert(take_answers(model, typical), card.pixels)
     _add_answers(graph, card, typical)
     graph.producer_name = "pneumocli"
     graph.doc_string = f"{card.name}. {INTENDED_USE} {DISCLAIMER}"

@@ -11,7 +11,7 @@ from pneumocli.core.atypical import Typical
 from pneumocli.core.calibration import squash_logits
 from pneumocli.core.contract import ModelCard
 from pneumocli.core.errors import RunError
-from pneumocli.core.model import attach_pooled
+from pneumocli.core.model import BANDS, attach_pooled
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.scorer import Scored
 
@@ -113,23 +113,26 @@ def take_logits(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, model.output["member_logits"]) if is_ensemble else model
 
 
-def take_answers(model: keras.Model) -> keras.Model:
-    """Return the model from raw pixels to its members' logits and the pooled trunk output, (B, K + C).
+def take_answers(model: keras.Model, typical: Typical | None) -> keras.Model:
+    """Return the model from raw pixels to its members' logits and the pooled trunk output, (B, K + F).
 
     One output for both, so that the trunk runs once and batches go through it as through any model.
 
     Args:
         model: made by `join_classifier` or `join_ensemble`.
+        typical: what the pooled output is going to be measured by; the maps are pooled as for it.
     """
     image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
     maps = model.get_layer("trunk")(image)
+    # Models of before bands were told apart have the mean over all places.
+    bands = 1 if typical is not None and len(typical.mean) == maps.shape[-1] else BANDS
     if isinstance(model.output, dict):
         count = take_logits(model).output_shape[-1]
         members = [model.get_layer(f"member_{number}") for number in range(1, count + 1)]
         logits = keras.layers.Concatenate(dtype="float32")([member(maps) for member in members])
     else:
         logits = model.get_layer("head")(model.get_layer("tail")(maps))
-    return keras.Model(image, attach_pooled(logits, maps))
+    return keras.Model(image, attach_pooled(logits, maps, bands))
 
 
 def name_engine() -> str:
@@ -153,7 +156,7 @@ class KerasScorer:
             RunError: `typical` is of another model.
         """
         self.engine = name_engine()
-        self._network = ready(take_answers(model))
+        self._network = ready(take_answers(model, typical))
         self._members = card.members
         self._typical = typical
         width = self._network.output_shape[-1] - card.members

@@ -31,7 +31,7 @@ MEANINGS = {
     SCORE: "float32 (B,), uncalibrated: the members' mean; pneumonia from card.threshold on",
     MEMBERS: "float32 (B, K), each member's probability, with the same temperature",
     LOGITS: "float32 (B, K), each member's logit, without a temperature",
-    FEATURES: "float32 (B, C), the frozen trunk's output averaged over its places",
+    FEATURES: "float32 (B, F), the frozen trunk's output averaged over its upper and over its lower half",
     DISTANCE: "float64 (B,), to the training images' features; atypical above card.atypical.cut",
 }
 

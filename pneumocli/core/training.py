@@ -22,6 +22,7 @@ from pneumocli.core.model import (
     computing_in,
     copy_weights,
     join_classifier,
+    list_bands,
     seed_dropout,
 )
 from pneumocli.core.phase import DivergedError, fit_phase
@@ -188,7 +189,7 @@ def score_and_pool(
     stage: str = "scores",
     listen: Listener = ignore,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return the scores as `score_features` does, and the mean (M, c) over the places of the same maps.
+    """Return the scores as `score_features` does, and the same maps pooled as `pool_maps` does.
 
     Both come from one pass: where the maps are not kept they are computed once.
     """
@@ -200,11 +201,16 @@ def score_and_pool(
 def pool_maps(
     maps: Rows, rows: NDArray[np.int64], *, stage: str = "pooled maps", listen: Listener = ignore
 ) -> NDArray[np.float32]:
-    """Return the mean (M, c) over the places of some rows of the trunk's output (N, h, w, c)."""
+    """Return some rows of the trunk's output (N, h, w, c) pooled: the means over the places of its bands.
+
+    Returns:
+        (M, 2 c), the upper half's before the lower half's; (M, c) where a map has one row.
+    """
     done: list[NDArray[np.float32]] = []
     for start in range(0, len(rows), BATCH_SIZE):
-        batch = maps[rows[start : start + BATCH_SIZE]]
-        done.append(np.asarray(batch, np.float32).mean(axis=(1, 2), dtype=np.float32))
+        batch = np.asarray(maps[rows[start : start + BATCH_SIZE]], np.float32)
+        bands = [batch[:, first:end] for first, end in list_bands(batch.shape[1])]
+        done.append(np.concatenate([band.mean(axis=(1, 2), dtype=np.float32) for band in bands], axis=1))
         listen(Progress(stage, min(start + BATCH_SIZE, len(rows)), len(rows)))
     return np.concatenate(done)
 
