@@ -17,6 +17,7 @@ KERAS = {
     "features",
     "material",
     "phase",
+    "pooling",
     "training",
     "inference",
     "artefact",
@@ -26,7 +27,17 @@ KERAS = {
     "backend",
 }
 # Each may import what stands before it, and nothing that stands behind it.
-NETWORK_ORDER = ("losses", "model", "inference", "features", "material", "phase", "training", "experiments")
+NETWORK_ORDER = (
+    "losses",
+    "model",
+    "pooling",
+    "inference",
+    "features",
+    "material",
+    "phase",
+    "training",
+    "experiments",
+)
 GROUND = (
     "errors",
     "config",

@@ -22,7 +22,8 @@ from pneumocli.core.features import FeatureBatches
 from pneumocli.core.files import write_json
 from pneumocli.core.inference import Rows, compute_member_scores
 from pneumocli.core.material import Material, SplitFeatures, prepare_material
-from pneumocli.core.model import BackboneBuilder, Parts, attach_pooled, build_parts, copy_weights
+from pneumocli.core.model import BackboneBuilder, Parts, build_parts, copy_weights
+from pneumocli.core.pooling import attach_pooled
 from pneumocli.core.progress import Progress
 from pneumocli.core.scores import Scores, pool_scores
 from pneumocli.core.training import Trained, pool_maps, score_features, train_classifier

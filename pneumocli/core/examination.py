@@ -96,5 +96,6 @@ def _describe_bank(key: Any) -> str:
     mark = "SYNTHETIC " if key.get("synthetic") else ""
     view = f", view {key['view'] + 1}" if "view" in key else ""
     names = [str(key.get(name, "?")) for name in ("output", "cut", "image_size", "precision")]
-    stored = f" kept in {key['stored_as']}" if "stored_as" in key else ""
+    is_rounded = key.get("stored_as", key.get("precision")) != key.get("precision")
+    stored = f" kept in {key['stored_as']}" if is_rounded else ""
     return "{}{} behind {}, {} px, {}{}{}".format(mark, *names, stored, view)

@@ -11,7 +11,7 @@ from pneumocli.core.atypical import Typical
 from pneumocli.core.calibration import squash_logits
 from pneumocli.core.contract import ModelCard
 from pneumocli.core.errors import RunError
-from pneumocli.core.model import BANDS, attach_pooled
+from pneumocli.core.pooling import BANDS, attach_pooled
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.scorer import Scored
 

@@ -25,10 +25,6 @@ TRUNK_VERSION = 1
 # What `resnet50.preprocess_input` subtracts: ImageNet's mean blue, green and red, of 0 to 255.
 CAFFE_MEANS = (103.939, 116.779, 123.68)
 
-# Parts of the trunk's output by which images are held against those trained on: its upper and its lower
-# half. The mean of the whole knows less of a chest that stands on its head (examples/atypical.md).
-BANDS = 2
-
 BackboneBuilder = Callable[[int, Path | None], keras.Model]
 
 
@@ -207,26 +203,6 @@ def join_classifier(parts: Parts) -> keras.Model:
     image = keras.Input(parts.trunk.input_shape[1:], dtype="uint8", name="image")
     logit = parts.head(parts.tail(parts.trunk(image)))
     return keras.Model(image, logit, name="classifier")
-
-
-def list_bands(rows: int, bands: int = BANDS) -> list[tuple[int, int]]:
-    """Return each band's first row and the one behind its last, top to bottom; at most as many as rows."""
-    bands = min(bands, rows)
-    return [(rows * band // bands, rows * (band + 1) // bands) for band in range(bands)]
-
-
-def attach_pooled(
-    logits: keras.KerasTensor, maps: keras.KerasTensor, bands: int = BANDS
-) -> keras.KerasTensor:
-    """Return logits (B, K) and the pooled trunk output (see `pool_maps`) as one (B, K + bands * C)."""
-    rows = maps.shape[1]
-    pooled = [
-        keras.layers.GlobalAveragePooling2D(dtype="float32", name=f"pooled_band_{first}")(
-            keras.layers.Cropping2D(((first, rows - end), (0, 0)), name=f"band_{first}")(maps)
-        )
-        for first, end in list_bands(rows, bands)
-    ]
-    return keras.layers.Concatenate(dtype="float32", name="answers")([logits, *pooled])
 
 
 def split_classifier(classifier: keras.Model) -> Parts:

@@ -17,15 +17,14 @@ from pneumocli.core.losses import build_focal_loss
 from pneumocli.core.material import Material
 from pneumocli.core.model import (
     Parts,
-    attach_pooled,
     build_parts,
     computing_in,
     copy_weights,
     join_classifier,
-    list_bands,
     seed_dropout,
 )
 from pneumocli.core.phase import DivergedError, fit_phase
+from pneumocli.core.pooling import attach_pooled, list_bands
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.seeding import derive_generator, derive_seed
 
