@@ -63,6 +63,9 @@ class Trial:
     foreign: float
     foreign_specificity: float
     foreign_sensitivity: float
+    threshold: float
+    ruled_specificity: float
+    ruled_sensitivity: float
     flipped: float
     zoomed: float
     val: float
@@ -125,6 +128,7 @@ def try_settings(
     from pneumocli.core.material import prepare_material
     from pneumocli.core.metrics import Metrics, compute_metrics
     from pneumocli.core.model import enter_views
+    from pneumocli.core.operating import choose_threshold
     from pneumocli.core.training import score_features, train_classifier
 
     started = time.perf_counter()
@@ -157,9 +161,13 @@ def try_settings(
     images = dataset.train.images[held_out]
     plain = score(images, views=1)
     unlike, disturbed = judge(plain), judge(score(images, **DISTURBANCE))
-    foreign = judge(score(make_foreign(images), views=1))
+    y_foreign = score(make_foreign(images), views=1)
+    foreign = judge(y_foreign)
     flipped = judge((plain + score(np.ascontiguousarray(images[:, :, ::-1]), views=1)) / 2)
     y_val = score_features(parts, material.val.maps, material.stopping_rows)
+    val_labels = material.val_labels[material.stopping_rows]
+    threshold = choose_threshold("youden", val_labels, y_val)
+    ruled = compute_metrics(labels, y_foreign, threshold)
     return Trial(
         name=name,
         settings=config.model_dump(mode="json", exclude_defaults=True),
@@ -172,9 +180,12 @@ def try_settings(
         foreign=foreign.roc_auc,
         foreign_specificity=foreign.specificity,
         foreign_sensitivity=foreign.sensitivity,
+        threshold=threshold,
+        ruled_specificity=ruled.specificity,
+        ruled_sensitivity=ruled.sensitivity,
         flipped=flipped.roc_auc,
         zoomed=judge(zoom(images, 0.7)).roc_auc,
-        val=float(roc_auc_score(material.val_labels[material.stopping_rows], y_val)),
+        val=float(roc_auc_score(val_labels, y_val)),
         train=trained.history[-1]["auc"],
         seconds=seconds,
     )

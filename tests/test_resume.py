@@ -7,7 +7,7 @@ import pytest
 from test_runs import DATA, WEIGHTS, finish, make_record
 
 from pneumocli.core import resume
-from pneumocli.core.errors import PneumoError, RunError
+from pneumocli.core.errors import DivergedError, PneumoError, RunError
 from pneumocli.core.locking import holding_file
 from pneumocli.core.resume import (
     Inputs,
@@ -78,6 +78,26 @@ def test_a_failure_leaves_no_empty_run_and_keeps_what_is_finished(tmp_path: Path
         with pytest.raises(PneumoError), training(run):
             raise PneumoError("failed")
     assert [path.name for path in tmp_path.iterdir()] == [begun.name]
+
+
+@pytest.mark.parametrize(
+    ("failure", "stays"), [(DivergedError("not a number"), False), (PneumoError("the disk is full"), True)]
+)
+def test_what_is_under_way_is_kept_where_it_could_be_finished(
+    failure: PneumoError, stays: bool, tmp_path: Path
+) -> None:
+    run = create_run(tmp_path, make_record())
+
+    def fail() -> None:
+        with training(run):
+            # Folds side by side: another one's standing, and one that was ended while it wrote its own.
+            run.checkpoint_path(2).touch()
+            (run.path / ".checkpoint_fold_1.1.partial.npz").touch()
+            raise failure
+
+    with pytest.raises(PneumoError, match=str(failure)):
+        fail()
+    assert run.checkpoint_path(2).exists() == run.path.exists() == stays
 
 
 def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:

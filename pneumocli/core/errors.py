@@ -37,3 +37,7 @@ class DownloadError(PneumoError):
 
 class RunError(PneumoError):
     """A run folder or model file is missing, incomplete or already there."""
+
+
+class DivergedError(PneumoError):
+    """The loss became not a number: the same settings would come to the same end again."""

@@ -7,12 +7,8 @@ import keras
 import numpy as np
 
 from pneumocli.core.checkpoint import Best, Standing
-from pneumocli.core.errors import PneumoError
+from pneumocli.core.errors import DivergedError
 from pneumocli.core.features import FeatureBatches
-
-
-class DivergedError(PneumoError):
-    """The loss became not a number."""
 
 
 def fit_phase(

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from pneumocli.core.checkpoint import Checkpoint, CheckpointError, describe_work
-from pneumocli.core.errors import PneumoError, RunError
+from pneumocli.core.errors import DivergedError, PneumoError, RunError
 from pneumocli.core.figures import name_fold
 from pneumocli.core.files import write_json
 from pneumocli.core.finding import find_unfinished, list_runs
@@ -135,22 +135,23 @@ def training(run: Run) -> Iterator[None]:
 
     What only an unfinished run needs is removed at the end. Ctrl-C says how to go on.
     """
-    failed = False
+    failure: PneumoError | None = None
     try:
         with holding(run):
             try:
                 yield
                 remove_unfinished(run)
-            except PneumoError:
-                failed = True
+            except PneumoError as error:
+                failure = error
                 raise
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"stopped; go on with: {advise_resume(run)}") from None
     finally:
         # Only what this process has held: another may have just begun with it.
-        if failed:
+        if failure is not None:
             with suppress(OSError):
-                discard_empty(run)
+                # Where one fold diverges, others side by side may have kept where they stand.
+                discard_empty(run, hopeless=isinstance(failure, DivergedError))
 
 
 def check_place(runs_dir: Path) -> None:

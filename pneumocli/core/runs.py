@@ -42,6 +42,7 @@ from pneumocli.core.scores import OUT_OF_FOLD
 
 CONFIG, HISTORY, DECISION = "config.json", "history.json", "decision.json"
 MODEL, ENSEMBLE = "model.keras", "ensemble.keras"
+CHECKPOINTS = "checkpoint*.npz"  # of a run's folds, or of its single model
 LOCK, SCORING_LOCK, INPUTS = ".lock", ".scoring.lock", ".inputs.json"
 SCORING_PATIENCE = 120.0  # seconds; writing scores and figures takes a few
 ABANDONED_AFTER = 3600.0  # seconds after which a partial file belongs to nobody
@@ -191,10 +192,16 @@ def _check_inside(path: Path) -> None:
                 raise RunError(f"{part} is a link that leads out of the run folder; put a copy in its place")
 
 
-def discard_empty(run: Run) -> None:
-    """Remove a run in which nothing was finished, so that it is not taken for a stopped one."""
+def discard_empty(run: Run, *, hopeless: bool = False) -> None:
+    """Remove a run in which nothing was finished, so that it is not taken for a stopped one.
+
+    Args:
+        hopeless: what is under way would not be finished if it went on, so it does not count.
+    """
     locks = {run.fold_lock_path(fold).name for fold in range(1, (run.record.folds or 0) + 1)}
-    if {path.name for path in run.path.iterdir()} <= {CONFIG, LOCK, INPUTS, *locks}:
+    under_way = set(run.path.glob(CHECKPOINTS)) | set(run.path.glob(".*.partial*")) if hopeless else set()
+    found = {path.name for path in run.path.iterdir() if path not in under_way}
+    if found <= {CONFIG, LOCK, INPUTS, *locks}:
         shutil.rmtree(run.path)
 
 
@@ -260,5 +267,5 @@ def scoring(run: Run) -> Iterator[None]:
 
 def remove_unfinished(run: Run) -> None:
     """Remove from a complete run what only an unfinished one needs."""
-    for path in (run.path / INPUTS, *run.path.glob("checkpoint*.npz"), *run.path.glob(".fold_*.lock")):
+    for path in (run.path / INPUTS, *run.path.glob(CHECKPOINTS), *run.path.glob(".fold_*.lock")):
         path.unlink(missing_ok=True)

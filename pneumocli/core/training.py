@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pneumocli.core.calibration import squash_logits
 from pneumocli.core.checkpoint import Checkpoint, Standing
 from pneumocli.core.config import Precision, Schedule, TrainConfig
+from pneumocli.core.errors import DivergedError
 from pneumocli.core.features import FeatureBatches
 from pneumocli.core.inference import BATCH_SIZE, Rows, compute_outputs
 from pneumocli.core.losses import build_focal_loss
@@ -23,7 +24,7 @@ from pneumocli.core.model import (
     join_classifier,
     seed_dropout,
 )
-from pneumocli.core.phase import DivergedError, fit_phase
+from pneumocli.core.phase import fit_phase
 from pneumocli.core.pooling import attach_pooled, list_bands
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.seeding import derive_generator, derive_seed
