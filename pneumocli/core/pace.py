@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pneumocli.core.hardware import measure_memory
-from pneumocli.core.plan import Plan, Step
+from pneumocli.core.plan import Plan
 from pneumocli.core.progress import Progress
 from pneumocli.core.rates import Rate, Rates, name_memory, name_work
+from pneumocli.core.steps import Step
 
 # Seconds and images from which on a rate of the running step is worth more than an earlier one.
 WORTH = 2.0

@@ -9,8 +9,9 @@ from typing import Any
 from pneumocli.core.files import write_json
 from pneumocli.core.hardware import count_cores, read_processor
 from pneumocli.core.official import cache_directory
-from pneumocli.core.plan import Plan, Step
+from pneumocli.core.plan import Plan
 from pneumocli.core.reading import read_json
+from pneumocli.core.steps import Step
 
 LAST = 5  # measurements of a kind of work that are kept
 

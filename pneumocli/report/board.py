@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pneumocli.core.pace import Pace
-from pneumocli.core.plan import Step
 from pneumocli.core.progress import Listener, Progress
+from pneumocli.core.steps import Step
 from pneumocli.report.progress import tell_clock
 
 SHARED = "frozen layers"
