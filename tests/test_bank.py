@@ -493,6 +493,16 @@ def test_clearing_removes_all_banks_and_says_how_much_that_was(cache: Cache) -> 
     assert clear_banks(cache) == 0
 
 
+def test_clearing_leaves_what_another_process_is_filling(cache: Cache) -> None:
+    fill(cache, {"a": 2})
+    other = start_filling(cache, 1, "slow")
+    assert read_line(other) == "filling"
+    assert clear_banks(cache) == draw_array().nbytes
+    assert other.communicate("\n")[0].split() == [str(5000.0 * 6)]
+    assert open_bank(cache, {"a": 2}) is None
+    assert open_bank(cache, {"a": 1}) is not None
+
+
 def test_clearing_removes_data_without_a_note(cache: Cache) -> None:
     fill(cache)
     find_note(cache).unlink()

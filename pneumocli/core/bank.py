@@ -215,11 +215,19 @@ def list_banks(cache: Cache) -> list[BankEntry]:
 
 
 def clear_banks(cache: Cache) -> int:
-    """Remove all banks and what killed processes have left, and return how many bytes that freed."""
-    freed = sum(entry.bytes for entry in list_banks(cache))
-    for pattern in ("*.json", "*.npy", ".*.partial"):
-        for path in cache.directory.glob(pattern):
-            path.unlink(missing_ok=True)
+    """Remove all banks and what killed processes have left, and return how many bytes that freed.
+
+    What another process is filling stays, and is its own to finish.
+    """
+    entries = {entry.name: entry.bytes for entry in list_banks(cache)}
+    files = [path for pattern in ("*.json", "*.npy", ".*.partial") for path in cache.directory.glob(pattern)]
+    freed = 0
+    for path in sorted(files, key=lambda path: path.suffix != ".json"):  # without its note there is no bank
+        name = path.name.lstrip(".").split(".")[0]
+        if is_held_file(_lock(cache, name)):
+            continue
+        path.unlink(missing_ok=True)
+        freed += entries.pop(name, 0)
     return freed
 
 
