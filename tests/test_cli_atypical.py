@@ -27,6 +27,7 @@ from pneumocli.core.inference import KerasScorer, ready, take_answers
 from pneumocli.core.model import split_classifier
 from pneumocli.core.prediction import Failure, Prediction, predict_files
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run
+from pneumocli.report import explanations
 
 pytest_plugins = ["trained"]
 
@@ -256,6 +257,24 @@ def test_predict_strict_exits_as_for_failures(cv_copy: Run, files: list[Path]) -
     assert "atypical: 3 of 6 images" in result.stderr
     assert "3 of 6 images could not be answered" in result.stderr
     assert run("predict", files[5], "--strict").exit_code == 1
+
+
+def test_of_what_is_refused_no_picture_tells_the_answer(
+    cv_copy: Run, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, *drawn: object, **words: object) -> None:
+        path.write_bytes(b"picture")
+
+    monkeypatch.setattr(explanations, "draw_overlay", write)
+    folder = tmp_path / "maps"
+    result = run("predict", *files, "--strict", "--explain", folder, "--format", "json")
+    assert result.exit_code == 4
+    rows = json.loads(result.stdout)["predictions"]
+    pictures = [str(folder / f"{path.stem}.png") for path in files[:3]]
+    assert [row["explanation"] for row in rows] == pictures
+    index = json.loads((folder / "index.json").read_text())
+    assert [picture["path"] for picture in index["pictures"]] == [str(path) for path in files[:3]]
+    assert sorted(map(str, folder.glob("*.png"))) == sorted(pictures)
 
 
 def test_lone_fold_judges_by_looks_alone_and_says_so(cv_copy: Run, files: list[Path]) -> None:

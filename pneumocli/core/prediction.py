@@ -142,21 +142,16 @@ def predict_files(
         named = [(source.name if isinstance(source, Source) else str(source)) for source, _ in batch]
         good = [(path, one) for path, (_, one) in zip(named, batch, strict=True) if isinstance(one, Picture)]
         pictures = [picture for _, picture in good]
-        answers = _answer(scorer, card, pictures, size)
-        predictions: Iterable[Prediction] = [
-            Prediction(path, **answer) for (path, _), answer in zip(good, answers, strict=True)
+        answers: Iterable[Prediction | Failure] = [
+            _refuse_atypical(Prediction(path, **answer), strict)
+            for (path, _), answer in zip(good, _answer(scorer, card, pictures, size), strict=True)
         ]
         if illustrate is not None:
-            predictions = illustrate([picture.pixels for picture in pictures], list(predictions))
-        answered = iter(predictions)
+            answers = _illustrate(illustrate, pictures, list(answers))
+        answered = iter(answers)
         for path, (source, picture) in zip(named, batch, strict=True):
             if isinstance(picture, Picture):
-                answer = next(answered)
-                if strict and answer.atypical is not None:
-                    reason = f"{show_plain(path)} is atypical: {answer.atypical}"
-                    yield Failure(path, reason, answer.atypical)
-                else:
-                    yield answer
+                yield next(answered)
             elif isinstance(picture, NoImageError) and isinstance(source, Source) and source.found:
                 passed_over += 1
             else:
@@ -190,6 +185,24 @@ def _answer(scorer: Scorer, card: ModelCard, pictures: list[Picture], size: int)
     lists = {name: column.tolist() for name, column in columns.items()}
     lists |= {"atypical": reasons, "distance": distances}
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def _refuse_atypical(prediction: Prediction, strict: bool) -> Prediction | Failure:
+    if not strict or prediction.atypical is None:
+        return prediction
+    reason = f"{show_plain(prediction.path)} is atypical: {prediction.atypical}"
+    return Failure(prediction.path, reason, prediction.atypical)
+
+
+def _illustrate(
+    illustrate: Illustrate, pictures: list[Picture], answers: list[Prediction | Failure]
+) -> Iterator[Prediction | Failure]:
+    """Add pictures to predictions; of what is refused none is made, since it would tell the answer."""
+    both = zip(pictures, answers, strict=True)
+    shown = [(picture.pixels, answer) for picture, answer in both if isinstance(answer, Prediction)]
+    drawn = iter(illustrate([image for image, _ in shown], [answer for _, answer in shown]))
+    for answer in answers:
+        yield next(drawn) if isinstance(answer, Prediction) else answer
 
 
 def _batch(
