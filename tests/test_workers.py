@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 from commandline import fail
 
+from pneumocli.core import workers as workers_module
 from pneumocli.core.errors import PneumoError, SettingError
+from pneumocli.core.hardware import read_threads
 from pneumocli.core.progress import Listener, keep_quiet
 from pneumocli.core.workers import TRIES, Backend, Workers, gathering
 
@@ -42,6 +44,26 @@ def test_results_come_in_the_order_of_the_tasks() -> None:
         assert workers.do(double, [3, 1, 2], 2, True, keep_quiet) == [6, 2, 4]
         with pytest.raises(PneumoError, match=r"^2 is refused$"):
             workers.do(refuse, [1, 2, 3], 2, True, keep_quiet)
+
+
+def look_around(number: int, listen: Listener) -> tuple[bool, int | None]:
+    return "keras" in sys.modules, read_threads()
+
+
+@pytest.mark.parametrize("needs_keras", [True, False])
+def test_keras_is_loaded_where_it_is_needed_and_the_cores_are_shared(
+    needs_keras: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers_module, "count_cores", lambda: 6)
+    with gathering(Backend.LOCAL) as workers:
+        seen = workers.do(look_around, [1, 2], 2, False, keep_quiet, needs_keras)
+    assert seen == [(needs_keras, 3)] * 2
+
+
+def test_several_processes_without_joblib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers_module, "find_spec", lambda name: None)
+    with pytest.raises(PneumoError, match="pip install joblib"), gathering(Backend.LOCAL):
+        pytest.fail("processes without it")
 
 
 def test_a_task_whose_worker_dies_is_done_again(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import typer
 from pneumocli.commands.completing import complete_run
 from pneumocli.commands.options import Address, Engine, Force, On, Quiet, RowFormat, Runs
 from pneumocli.core.progress import Notice
-from pneumocli.core.workers import Backend
+from pneumocli.core.workers import Backend, check_address
 
 if TYPE_CHECKING:
     from pneumocli.core.engine import Engine as EngineName
@@ -110,8 +110,7 @@ def predict(
     elsewhere = backend is not Backend.LOCAL or (jobs or 1) > 1
     if explain is not None and elsewhere:
         raise typer.BadParameter("--explain draws in one process; leave --jobs and --backend out")
-    if address is not None and backend is Backend.LOCAL:
-        raise typer.BadParameter("--address is that of a cluster; name its --backend, ray or dask")
+    check_address(backend, address)
     shape = _choose_format(output_format, output)
     write = {RowFormat.JSON: write_document, RowFormat.JSONL: write_jsonl, RowFormat.CSV: write_csv}.get(
         shape

@@ -170,7 +170,7 @@ def _convert(network: keras.Model, pixels: int) -> Any:
 
 
 def _add_answers(model: Any, card: ModelCard, typical: Typical | None) -> None:
-    """Add to the graph what follows the network's one output (B, K + C): see `session.MEANINGS`."""
+    """Add to the graph what follows the network's one output (B, K + F): see `session.MEANINGS`."""
     from onnx import TensorProto, helper, numpy_helper
 
     graph = model.graph

@@ -48,6 +48,12 @@ def count_cores() -> int:
     return os.cpu_count() or 1
 
 
+def read_threads() -> int | None:
+    """Return how many threads a process is to have by OMP_NUM_THREADS; None if that does not say."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else None
+
+
 def measure_memory() -> int | None:
     """Return this process's own memory, mapped files not counted, in bytes; None where it is not told."""
     try:

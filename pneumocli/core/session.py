@@ -12,7 +12,7 @@ from pneumocli import DISCLAIMER
 from pneumocli.core.contract import CARD, ModelCard
 from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.files import hash_file
-from pneumocli.core.hardware import count_cores
+from pneumocli.core.hardware import count_cores, read_threads
 from pneumocli.core.scorer import Scored
 
 INSTALL = "pip install 'pneumocli[onnx]'"
@@ -21,7 +21,7 @@ INSTALL = "pip install 'pneumocli[onnx]'"
 FEW = 2
 INTENDED_USE = "To try, teach and compare image classifiers."
 
-# Names in the graph. Shapes: B images of P pixels' side, K members, C features.
+# Names in the graph. Shapes: B images of P pixels' side, K members, F features.
 IMAGE = "image"
 PROBABILITY, SCORE, MEMBERS, LOGITS = "probability", "score", "members", "logits"
 FEATURES, DISTANCE = "features", "distance"
@@ -129,7 +129,8 @@ class Session:
         self.engine = f"onnxruntime {onnxruntime.__version__}"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what is wrong comes as an exception
-        options.intra_op_num_threads = count_cores()
+        # A process beside others is given its share so: by `workers`, by Ray, by Dask.
+        options.intra_op_num_threads = read_threads() or count_cores()
         if images is not None and images <= FEW:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.disable_prepacking", "1")

@@ -81,7 +81,8 @@ def predict_shards(
         shards = [
             _Shard(place, is_run, chosen.engine, chosen.model_sha256, part, strict, force) for part in tasks
         ]
-        results = workers.do(_answer_shard, shards, at_once, deterministic, notify)
+        needs_keras = chosen.engine != "onnx"
+        results = workers.do(_answer_shard, shards, at_once, deterministic, notify, needs_keras)
         for shard, answers in zip(shards, results, strict=True):
             yield from answers
             done += len(shard.sources)

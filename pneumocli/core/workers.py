@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Any, TypeVar
 
 from pneumocli.core.errors import PneumoError, SettingError
@@ -74,6 +75,7 @@ class Workers:
         jobs: int | None,
         deterministic: bool,
         notify: Notice,
+        needs_keras: bool = True,
     ) -> list[Result]:
         """Return the result of `work(task, listen)` for every task, in their order.
 
@@ -82,6 +84,7 @@ class Workers:
         Args:
             work: a function of a module, so that other processes find it.
             jobs: at most so many at once; None is one a worker.
+            needs_keras: whether the work is done with it; else it is not loaded.
 
         Raises:
             PneumoError: as the work does, or workers die again and again.
@@ -90,7 +93,7 @@ class Workers:
 
         for attempt in range(1, TRIES + 1):
             at_once = self.choose_jobs(jobs, len(tasks))
-            call = (os.getcwd(), self.threads(at_once), deterministic)
+            call = (os.getcwd(), self.threads(at_once), deterministic, needs_keras)
             try:
                 with parallel_config(**self.configure(at_once)):
                     # Pickled by hand: unpickling a task imports Keras, which has to be loaded before that.
@@ -116,12 +119,14 @@ class Workers:
         return list(outcomes)
 
 
-def _work_elsewhere(packed: bytes, folder: str, threads: int, deterministic: bool) -> Any:
+def _work_elsewhere(packed: bytes, folder: str, threads: int, deterministic: bool, needs_keras: bool) -> Any:
     """Return what the work returns, or its error: Ray would make a long text of one that is raised."""
-    from pneumocli.core.backend import load_backend
-
+    os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
-        load_backend(deterministic, threads)
+        if needs_keras:
+            from pneumocli.core.backend import load_backend
+
+            load_backend(deterministic, threads)
         work, task = pickle.loads(packed)
         if not os.path.isdir(folder):
             return PneumoError(
@@ -134,6 +139,16 @@ def _work_elsewhere(packed: bytes, folder: str, threads: int, deterministic: boo
         return error
 
 
+def check_address(backend: Backend, address: str | None) -> None:
+    """Check that an address is given for a cluster alone.
+
+    Raises:
+        SettingError: it is given for processes of this machine.
+    """
+    if backend is Backend.LOCAL and address is not None:
+        raise SettingError("--address is that of a cluster; name its --backend, ray or dask")
+
+
 @contextmanager
 def gathering(backend: Backend, address: str | None = None) -> Iterator[Workers]:
     """Connect to the workers of a backend, and let go of them at the end of the block.
@@ -144,10 +159,11 @@ def gathering(backend: Backend, address: str | None = None) -> Iterator[Workers]
 
     Raises:
         SettingError: an address for local processes, or none for Dask.
-        PneumoError: the library is not installed, or there is no such cluster.
+        PneumoError: a library is not installed, or there is no such cluster.
     """
-    if backend is Backend.LOCAL and address is not None:
-        raise SettingError("--address is that of a cluster; name its --backend, ray or dask")
+    check_address(backend, address)
+    if find_spec("joblib") is None:
+        raise PneumoError("several processes need joblib, which is not installed: pip install joblib")
     connect = {Backend.LOCAL: _start_local, Backend.RAY: _join_ray, Backend.DASK: _join_dask}[backend]
     with connect(address) as workers:
         yield workers
