@@ -89,6 +89,19 @@ def test_settings_and_figures(evaluated: tuple[Run, Evaluation], train_run: Run,
     assert found["train"]["test_auc"] is None
 
 
+def test_accuracy_at_another_rule_is_not_told_as_that_of_the_runs_own(
+    evaluated: tuple[Run, Evaluation], tmp_path: Path
+) -> None:
+    run = copy_run(evaluated[0], tmp_path, "cv")
+    path = run.path / "metrics_test.json"
+    content = json.loads(path.read_text())
+    content["decision"] |= {"rule": "sensitivity:1.0", "threshold": 0.01}
+    path.write_text(json.dumps(content))
+    found = list_entries(tmp_path)["cv"]
+    assert found["test_accuracy"] is None
+    assert found["test_auc"] == evaluated[1].figures.models["ensemble"].roc_auc
+
+
 def test_oldest_first(cv_run: Run, tmp_path: Path) -> None:
     for name, year in (("b", 2024), ("a", 2026), ("c", 2025)):
         copy = copy_run(cv_run, tmp_path, name)

@@ -59,6 +59,12 @@ class Figures(BaseModel):
     estimates_at_rule: Mapping[str, Mapping[str, Estimate]] | None = None
     predictive_values_at_rule: Mapping[str, PredictiveValues] | None = None
     calibration: Calibration | None = Field(None, description="of the model that the run stands for")
+
+    def stand_at(self, decision: Decision) -> bool:
+        """Return whether `at_rule` is at this rule and threshold, and not at others that were asked for."""
+        used = self.decision
+        return used is not None and (used.rule, used.threshold) == (decision.rule, decision.threshold)
+
     disclaimer: str = DISCLAIMER
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,7 +87,7 @@ def compute_figures(
     """Compute the figures of a run's models at 0.5 and at the decision's threshold.
 
     Args:
-        split: "out_of_fold", "val" or "test".
+        split: "out_of_fold", "val", "test" or "all".
         scores: by model name; the last is the one that the run stands for.
         decision: None leaves out what depends on it.
         digest: of the scored images and labels.

@@ -24,7 +24,7 @@ class RunEntry:
         auc, on: AUC on the images that no fold's model was trained on, or of a single model on val;
             and which of the two, "out_of_fold" or "val".
         test_auc, test_accuracy: of the ensemble or the single model, where the test images were scored;
-            the accuracy is at the threshold of the run's rule.
+            the accuracy is at the threshold of the run's rule, None where they were last scored at another.
     """
 
     name: str
@@ -93,13 +93,14 @@ def _judge(run: Run) -> tuple[State, dict[str, Any]]:
     if not run.is_complete:
         return "being trained" if is_held(run) else "stopped", {}
     check_complete(run)
-    read_decision(run)
+    decision = read_decision(run)
     on = OUT_OF_FOLD if run.record.kind == "cv" else "val"
     figures = {"on": on, "auc": list(read_figures(run.path, on).models.values())[-1].roc_auc}
     if (run.path / "metrics_test.json").is_file():
         test = read_figures(run.path, "test")
         # The last model is the one that the run stands for.
         figures["test_auc"] = list(test.models.values())[-1].roc_auc
-        if test.at_rule is not None:
+        # Not where the test images were last scored at another rule.
+        if test.at_rule is not None and test.stand_at(decision):
             figures["test_accuracy"] = list(test.at_rule.values())[-1].accuracy
     return "complete", figures

@@ -257,7 +257,7 @@ def _list_gaps(
             "its making.",
             f"{again} ({named})",
         )
-    elif decision is not None and not _is_at(scored["test"], decision):
+    elif decision is not None and not scored["test"].figures.stand_at(decision):
         yield Gap(
             f"The test figures stand at another rule than the run's own ({decision.rule}, from "
             f"{decision.threshold:.4f} on).",
@@ -265,8 +265,3 @@ def _list_gaps(
         )
     if not any(picture.split in scored for picture in pictures):
         yield Gap("There are no pictures of what was scored.", f"{again} ({named})")
-
-
-def _is_at(scored: Scored, decision: Decision) -> bool:
-    used = scored.figures.decision
-    return used is not None and (used.rule, used.threshold) == (decision.rule, decision.threshold)
