@@ -203,6 +203,7 @@ def test_kind_narrows_the_choice(tmp_path: Path) -> None:
     assert find_run(tmp_path) == single
     assert find_run(tmp_path, None, "cv") == folds
     assert find_run(tmp_path, tmp_path, "cv") == folds
+    assert find_run(Path("elsewhere"), tmp_path) == single
 
 
 def test_single_model_where_folds_are_needed(tmp_path: Path) -> None:

@@ -34,8 +34,6 @@ def find_run(runs_dir: Path, asked: Path | None = None, kind: Kind | None = None
     if asked is not None and not asked.is_dir() and (runs_dir / asked).is_dir():
         asked = runs_dir / asked
     directory = runs_dir if asked is None else asked
-    if asked is not None and kind is None and not (asked / CONFIG).exists():
-        kind = "cv"
     if asked is not None and ((asked / CONFIG).exists() or not list(asked.glob(f"*/{CONFIG}"))):
         run = open_run(asked)
     else:
