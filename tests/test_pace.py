@@ -13,7 +13,14 @@ from pneumocli.core.plan import Plan, plan_run
 from pneumocli.core.progress import Progress
 from pneumocli.core.rates import Rate, Rates, keep_rates, name_work, read_rates
 
-SECONDS = {"frozen layers": 0.5, "pooled features": 0.25, "head": 0.125, "tune": 1.0, "scores": 0.25}
+SECONDS = {
+    "frozen layers": 0.5,
+    "pooled features": 0.25,
+    "head": 0.125,
+    "tune": 1.0,
+    "scores": 0.25,
+    "likeness": 0.5,
+}
 START = 4.0
 
 
@@ -161,6 +168,33 @@ def test_folds_side_by_side_share_the_time(plan: Plan) -> None:
     assert three is not None
     features = 1.15 * sum(time_step(plan, step.stage) for step in plan.steps if not step.title)
     assert three.high == pytest.approx(features + (one.high - features) / 3)
+
+
+def test_folds_are_whole_so_that_two_processes_take_two_turns_for_three(plan: Plan) -> None:
+    plan = replace(plan, jobs=2)
+    fold = 1.15 * sum(time_step(plan, step.stage) for step in plan.steps if step.title == "fold 1 of 3")
+    features = 1.15 * sum(time_step(plan, step.stage) for step in plan.steps if not step.title)
+    span = Pace(plan, know(plan)).left(0.0)
+    assert span is not None
+    assert span.high == pytest.approx(features + 2 * fold)
+    # With the others finished the last one is alone, and nobody shares its time.
+    rest = tuple(replace(step, is_kept=step.title != "fold 3 of 3") for step in plan.steps)
+    span = Pace(replace(plan, steps=rest), know(plan)).left(0.0)
+    assert span is not None
+    assert span.high == pytest.approx(fold)
+
+
+def test_the_same_work_through_the_trunk_is_other_work(small_dataset: Dataset, tmp_path: Path) -> None:
+    """With views, `cv` scores held-out images through the whole network, `train` val behind the trunk."""
+    from pneumocli.core.bank import Cache
+
+    config, cache = TINY.model_copy(update={"views": 2}), Cache(tmp_path / "bank")
+    names = []
+    for folds, stage in ((3, "fold 1 of 3, held out"), (None, "scores on val")):
+        found = plan_run(small_dataset, config, Precision.FLOAT32, folds=folds, cache=cache)
+        (step,) = (step for step in found.steps if step.stage == stage)
+        names.append(name_work(found, step, False))
+    assert names[0] != names[1]
 
 
 def test_rates_are_kept_the_latest_five(plan: Plan, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """How long the rest of a run takes: what is left of its plan, by what was measured now and before."""
 
+import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -150,7 +151,8 @@ class Pace:
     def left(self, now: float) -> TimeSpan | None:
         """Return how long the rest takes, or None while nothing of it is known."""
         here, drift = self._rates_here(), self._measure_drift()
-        shared, folds, known = [0.0, 0.0], [0.0, 0.0], False
+        shared, known = [0.0, 0.0], False
+        folds: dict[str, list[float]] = {}
         for step in self.plan.steps:
             if step.stage in self._kept:
                 continue
@@ -161,14 +163,16 @@ class Pace:
             if span is None:
                 return None
             known = True
-            sums = folds if step.title else shared
+            sums = folds.setdefault(step.title, [0.0, 0.0]) if step.title else shared
             sums[0] += span.low
             sums[1] += span.high
         if not known:
             return TimeSpan(0.0, 0.0)
-        titles = {step.title for step in self.plan.steps if step.title and step.stage not in self._kept}
-        jobs = max(1, min(self.plan.jobs, len(titles)))
-        return TimeSpan(shared[0] + folds[0] / jobs, shared[1] + folds[1] / jobs)
+        low, high = (
+            shared[bound] + _share_out([times[bound] for times in folds.values()], self.plan.jobs)
+            for bound in (0, 1)
+        )
+        return TimeSpan(low, high)
 
     def _rates_here(self) -> Mapping[str, Rate]:
         """Return the rates of this run by kind of work, of running steps only if they are worth it."""
@@ -226,3 +230,11 @@ class Pace:
         low = step.fewest * step.operations / max(speeds) / UNLIKE
         high = step.images * step.operations / min(speeds) * UNLIKE
         return TimeSpan(START[0] + low, START[1] + high)
+
+
+def _share_out(times: list[float], jobs: int) -> float:
+    """Return when the last of some folds ends if so many processes take one after the other, in order."""
+    free = [0.0] * max(1, jobs)
+    for time in times:
+        heapq.heapreplace(free, free[0] + time)
+    return max(free)

@@ -46,7 +46,8 @@ def name_work(plan: Plan, step: Step, gpu: bool) -> str:
     config = plan.config
     facts = [
         _name_machine(gpu),
-        f"{step.work} in {step.precision.value}",
+        # Of the same work, whether the trunk has a part in it.
+        f"{step.work} in {step.precision.value}, {step.operations / 1e9:.2f} billion operations",
         f"{config.image_size} px, cut behind {plan.cut}",
         f"batches of {config.batch_size}",
         f"{config.head_units} units",
