@@ -189,6 +189,12 @@ def test_resume_refuses_other_settings_and_takes_the_same(unfinished: Path) -> N
     code, _, err = invoke("cv", "--resume", unfinished, "--folds", "5")
     assert code == 2
     assert "has folds 3" in err
+    code, _, err = invoke("cv", "--resume", unfinished, "--recipe", "robust")
+    assert code == 2
+    assert "has recipe original" in err and "--recipe" in err
+    code, _, err = invoke("cv", "--resume", unfinished, "--size", "64")
+    assert code == 2
+    assert "has size 28" in err
 
 
 def test_resume_of_the_other_kind_says_which_command_it_is(unfinished: Path) -> None:

@@ -1,6 +1,8 @@
 """What a run is going to do on this machine."""
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -34,6 +36,36 @@ def test_a_stopped_run_is_gone_on_with(cv_copy: Run, small_dataset: Dataset, tmp
     assert look_ahead(small_dataset, runs_dir, folds=FOLDS + 1)[0].takes_up is None
 
 
+def test_the_run_that_is_named_is_gone_on_with_whatever_else_is_there(
+    cv_copy: Run, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    cv_copy.last_file.unlink()
+    cv_copy.fold_path(2).rename(tmp_path / "away")
+    found, _ = look_ahead(small_dataset, tmp_path / "elsewhere", resume=cv_copy, name=cv_copy.name)
+    assert found.takes_up == str(cv_copy.path)
+    assert [fold.is_finished for fold in found.plan.folds] == [True, False, True]
+
+
+def test_a_fold_of_its_own_joins_the_run_of_its_name(
+    cv_copy: Run, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    found, _ = look_ahead(small_dataset, tmp_path / "empty", name="shared", fold=2)
+    assert found.takes_up is None
+    assert not any(fold.is_finished for fold in found.plan.folds)
+    cv_copy.last_file.unlink()
+    cv_copy.fold_path(2).rename(tmp_path / "away")
+    found, _ = look_ahead(small_dataset, cv_copy.path.parent, name=cv_copy.name, fold=2)
+    assert found.takes_up == str(cv_copy.path)
+    assert [fold.is_finished for fold in found.plan.folds] == [True, False, True]
+    for fold, name, words in (
+        (FOLDS + 1, "shared", "--fold must be"),
+        (1, "..", "cannot be a run's name"),
+        (1, None, "needs the name"),
+    ):
+        with pytest.raises(PneumoError, match=words):
+            look_ahead(small_dataset, tmp_path, name=name, fold=fold)
+
+
 def test_time_and_memory_of_earlier_runs(small_dataset: Dataset, tmp_path: Path) -> None:
     first, pace = look_ahead(small_dataset, tmp_path)
     assert (first.time, first.memory) == (None, None)
@@ -55,11 +87,20 @@ def test_room_that_is_there(small_dataset: Dataset, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_done(cv_copy: Run, small_dataset: Dataset, tmp_path: Path) -> None:
+def test_what_cannot_be_done(
+    cv_copy: Run, small_dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(RunError, match="is there already"):
         look_ahead(small_dataset, cv_copy.path.parent, name=cv_copy.name)
     with pytest.raises(PneumoError, match="cache may take"):
         look_ahead(small_dataset, tmp_path, cache=Cache(tmp_path / "bank", limit=1000))
+    (tmp_path / "file").touch()
+    with pytest.raises(PneumoError, match="cannot be written to"):
+        look_ahead(small_dataset, tmp_path / "file" / "runs")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    with pytest.raises(PneumoError, match="models and checkpoints need"):
+        look_ahead(small_dataset, tmp_path)
+    monkeypatch.undo()
     float16 = TINY.model_copy(update={"precision": Precision.FLOAT16})
     with pytest.raises(PneumoError, match="float16 needs a GPU"):
         foresee(
@@ -71,4 +112,5 @@ def test_a_single_model_has_no_folds(small_dataset: Dataset, tmp_path: Path) -> 
     found, _ = look_ahead(small_dataset, tmp_path, folds=None)
     assert found.plan.kind == "train"
     assert found.plan.folds == ()
-    assert [step.stage for step in found.plan.steps] == ["model, head", "model, tune", "scores on val"]
+    stages = ["model, head", "model, tune", "scores on val", "likeness to train"]
+    assert [step.stage for step in found.plan.steps] == stages

@@ -241,6 +241,11 @@ def test_only_what_serves_more_than_once_is_kept(prepare: Prepare, cache: Cache)
     )
 
 
+def test_without_layers_to_tune_late_views_serve_nothing(prepare: Prepare, cache: Cache) -> None:
+    prepare(change(VIEWED, views=4, head_epochs=1, tune_epochs=2, tune_layers=0))
+    assert {entry.key.get("view") for entry in list_banks(cache)} == {None, 0}
+
+
 # With and without a cache.
 
 

@@ -11,6 +11,7 @@ from small import FOLDS, TINY
 from pneumocli.core.bank import Cache, list_banks
 from pneumocli.core.config import RECIPES, Precision, TrainConfig
 from pneumocli.core.data import Dataset, make_folds
+from pneumocli.core.errors import DataError
 from pneumocli.core.groups import group_images
 from pneumocli.core.material import prepare_material
 from pneumocli.core.plan import Plan, plan_run
@@ -107,11 +108,52 @@ def test_folds_are_those_of_the_run(small_dataset: Dataset) -> None:
     assert {step.title for step in found.steps if step.is_kept} == {f"fold 2 of {FOLDS}"}
 
 
+def test_a_fold_of_its_own_is_all_that_is_planned(small_dataset: Dataset, tmp_path: Path) -> None:
+    given = {"folds": FOLDS, "fold": 2, "cache": Cache(tmp_path)}
+    found = plan_run(small_dataset, TINY, Precision.FLOAT32, finished=frozenset({1}), **given)
+    assert [(fold.is_finished, fold.is_ours) for fold in found.folds] == [
+        (True, False),
+        (False, True),
+        (False, False),
+    ]
+    assert {step.title for step in found.steps} == {"", f"fold 2 of {FOLDS}"}
+    alone = plan_run(small_dataset, TINY, Precision.FLOAT32, folds=FOLDS, cache=Cache(tmp_path))
+    assert found.room_bytes < alone.room_bytes
+    # Its features serve nobody once it is finished.
+    done = plan_run(small_dataset, TINY, Precision.FLOAT32, finished=frozenset({2}), **given)
+    assert (done.feature_bytes, done.room_bytes) == (0, 0)
+
+
+def test_where_views_are_trained_on_train_looks_at_the_images_as_they_are(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
+    for views, through_trunk in ((0, False), (2, True)):
+        config = TINY.model_copy(update={"views": views})
+        found = plan_run(small_dataset, config, Precision.FLOAT32, cache=Cache(tmp_path))
+        last = found.steps[-1]
+        assert (last.stage, last.images) == ("likeness to train", len(small_dataset.train))
+        assert bool(last.operations) is through_trunk
+
+
+def test_validation_images_that_cannot_say_when_to_stop(small_dataset: Dataset) -> None:
+    train, val = small_dataset.train, small_dataset.val
+    normal = val.labels == 0
+    of_one_class = replace(val, images=val.images[normal], labels=val.labels[normal])
+    for split, folds, words in (
+        (replace(val, images=train.images[:6], labels=train.labels[:6]), FOLDS, "stands in train too"),
+        (of_one_class, None, "are normal; a threshold needs both classes"),
+    ):
+        dataset = replace(small_dataset, splits={"train": train, "val": split})
+        with pytest.raises(DataError, match=words):
+            plan_run(dataset, TINY, Precision.FLOAT32, folds=folds)
+    plan_run(dataset, TINY, Precision.FLOAT32, folds=FOLDS)  # whose threshold comes from elsewhere
+
+
 def test_epochs_may_be_fewer_where_training_may_stop(small_dataset: Dataset) -> None:
     for recipe, fewest in (("original", (6, 3)), ("robust", (2, 8))):
         found = plan_run(small_dataset, RECIPES[recipe], Precision.BFLOAT16, cache=None)
         n = len(small_dataset.train)
-        head, tune, _ = found.steps
+        head, tune, *_ = found.steps
         assert (head.fewest // n, tune.fewest // n) == fewest
         assert [phase.epochs for phase in found.phases] == [
             RECIPES[recipe].head_epochs,
@@ -126,7 +168,7 @@ def test_known_sizes_of_the_recipes(small_dataset: Dataset, tmp_path: Path) -> N
     labels = np.tile([0, 1], 2354)
     splits = {
         "train": replace(small_dataset.train, images=images, labels=labels),
-        "val": replace(small_dataset.val, images=images[:524], labels=labels[:524]),
+        "val": replace(small_dataset.val, images=images[:524].copy(), labels=labels[:524]),
     }
     splits["val"].images[:, 0, 0] = np.arange(524) % 251 + 1  # no copies of train
     splits["val"].images[:, 0, 1] = np.arange(524) // 251 + 1

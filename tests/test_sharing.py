@@ -9,7 +9,7 @@ from test_runs import DATA, make_record
 
 from pneumocli.core import sharing
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.errors import RunError, SettingError
+from pneumocli.core.errors import DivergedError, RunError, SettingError
 from pneumocli.core.inputs import DataInput
 from pneumocli.core.locking import holding_file
 from pneumocli.core.progress import keep_quiet
@@ -62,6 +62,20 @@ def test_what_is_no_run_is_not_taken(tmp_path: Path) -> None:
         join(tmp_path, make_record(folds=3))
     with pytest.raises(RunError, match="cannot be a run's name"):
         join_run(tmp_path, make_record(), "a/b", None, RANDOM_WEIGHTS, keep_quiet)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", ".hidden", "a/b"])
+def test_a_name_that_leads_elsewhere_touches_nothing_there(name: str, tmp_path: Path) -> None:
+    others = tmp_path / ".thing.1.partial.npz"  # what another process is writing
+    others.touch()
+    runs_dir = tmp_path / "runs"
+    for call in (
+        lambda: join_run(runs_dir, make_record(), name, None, RANDOM_WEIGHTS, keep_quiet),  # type: ignore[arg-type]
+        lambda: find_shared(runs_dir, make_record(), name, keep_quiet),
+    ):
+        with pytest.raises(RunError, match="cannot be a run's name"):
+            call()
+    assert list(tmp_path.iterdir()) == [others]
 
 
 @pytest.mark.parametrize(
@@ -122,6 +136,24 @@ def test_a_fold_waits_for_one_who_holds_the_run_for_a_moment(run: Run) -> None:
     with training_fold(run, 1):
         assert run.held_folds() == [1]
     other.join()
+
+
+def diverge(run: Run, fold: int) -> None:
+    with pytest.raises(DivergedError), training_fold(run, fold):
+        run.checkpoint_path(fold).touch()
+        raise DivergedError("not a number")
+
+
+def test_a_fold_that_diverges_leaves_no_run_that_others_would_have_to_be_like(run: Run) -> None:
+    with training_fold(run, 3):
+        diverge(run, 1)
+        assert run.path.is_dir()  # fold 3 is another's
+    run.fold_path(2).mkdir()
+    diverge(run, 1)
+    assert run.path.is_dir()  # fold 2 is finished
+    run.fold_path(2).rmdir()
+    diverge(run, 1)
+    assert not run.path.exists()
 
 
 def test_ctrl_c_in_a_fold_says_how_to_go_on(run: Run) -> None:

@@ -78,7 +78,8 @@ def cv(
     from pneumocli.core.workers import gathering
 
     check_fold_options(fold, name, resume, jobs, backend, address)
-    stopped = choose_stopped(runs, resume, "cv", name, {**settings, "folds": folds}, fold)
+    given = {**settings, "recipe": recipe, "size": size, "folds": folds}
+    stopped = choose_stopped(runs, resume, "cv", name, given, fold)
     if stopped is not None and stopped.is_complete:
         show_training(stopped, OUT_OF_FOLD, output_format, quiet, data)
         return

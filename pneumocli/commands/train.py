@@ -47,7 +47,8 @@ def train(
     from pneumocli.commands.show import draw_training, show_forecast, show_training
     from pneumocli.commands.work import Asked, choose_stopped, open_work
 
-    stopped = choose_stopped(runs, resume, "train", name, settings)
+    given = {**settings, "recipe": recipe, "size": size}
+    stopped = choose_stopped(runs, resume, "train", name, given)
     if stopped is not None and stopped.is_complete:
         show_training(stopped, "val", output_format, quiet, data)
         return

@@ -33,8 +33,9 @@ from pneumocli.core.repeat import (
     tell_differences,
 )
 from pneumocli.core.resume import open_stopped, read_inputs
-from pneumocli.core.runs import Run
-from pneumocli.core.workers import Backend
+from pneumocli.core.runs import Run, check_form
+from pneumocli.core.sharing import check_fold
+from pneumocli.core.workers import Backend, check_address
 from pneumocli.report.live import show_progress, show_work
 from pneumocli.report.plan import UNKNOWN_TIME
 from pneumocli.report.terminal import say
@@ -95,8 +96,7 @@ def check_fold_options(
         raise SettingError("--fold needs the --name of the run, the same for all its folds")
     if fold is not None and (jobs is not None or backend is not Backend.LOCAL):
         raise SettingError("--fold trains one fold, here; leave --jobs and --backend out")
-    if address is not None and backend is Backend.LOCAL:
-        raise SettingError("--address is that of a cluster; name its --backend, ray or dask")
+    check_address(backend, address)
 
 
 def choose_stopped(
@@ -110,7 +110,7 @@ def choose_stopped(
     """Return the run that --resume names, if it was given.
 
     Args:
-        asked: settings and folds as they were given; None is what was not.
+        asked: recipe, settings, size and folds as they were given; None is what was not.
         fold: the one that is to be trained; others may be under way.
 
     Raises:
@@ -120,7 +120,12 @@ def choose_stopped(
     if resume is None:
         return None
     run = open_stopped(runs_dir, resume, kind, shared=fold is not None)
-    own = {**run.record.settings.model_dump(), "folds": run.record.folds, "name": run.name}
+    own = {
+        **run.record.settings.model_dump(),
+        "folds": run.record.folds,
+        "size": run.record.data.pixels,
+        "name": run.name,
+    }
     for option, value in {**asked, "name": name}.items():
         if value is not None and value != own[option]:
             raise SettingError(
@@ -150,6 +155,10 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
     with show_progress(quiet) as listen:
         data, weights = _gather(asked, record, config, dry_run, listen, notify)
     # Errors before Keras is loaded.
+    if asked.name is not None:
+        check_form(asked.name)
+    if asked.fold is not None:
+        check_fold(asked.fold, folds or 0)
     dataset = data.dataset
     _ = dataset.train, dataset.val
     if config.subset is not None:
@@ -171,6 +180,7 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
         groups=together,
         jobs=asked.jobs,
         fold=asked.fold,
+        resume=asked.stopped,
     )
     for line in [] if record is None else tell_differences(record, data, weights):
         notify(line)

@@ -22,6 +22,7 @@ class Cut:
         name: of the last layer before which all is frozen and after which one tensor goes on.
         side, channels: of the tensor there.
         trunk_operations, tail_operations: of one image, two a weight and place.
+        tail_weights: how many weights the tail has.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Cut:
     channels: int
     trunk_operations: int
     tail_operations: int
+    tail_weights: int
 
     @property
     def numbers(self) -> int:
@@ -59,6 +61,7 @@ def find_place(image_size: int, tune_layers: int) -> Cut:
         place.channels,
         place.operations,
         places[-1].operations - place.operations,
+        places[-1].weights - place.weights,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pneumocli.core.bank import Cache, list_banks
 from pneumocli.core.config import Precision
+from pneumocli.core.files import find_existing
 from pneumocli.core.hardware import choose_precision, count_cores, read_processor
 from pneumocli.core.official import SOURCES, WEIGHTS, cache_directory, place_of
 from pneumocli.core.records import describe_versions, find_versions
@@ -61,9 +62,6 @@ def examine(cache: Cache, devices: list[str]) -> Examination:
         devices: what Keras computes on.
     """
     directory, processor = cache_directory(), read_processor()
-    place = directory
-    while not place.exists():
-        place = place.parent
     return Examination(
         versions=describe_versions() | find_versions(("onnxruntime",)),
         processor=processor.name,
@@ -74,7 +72,7 @@ def examine(cache: Cache, devices: list[str]) -> Examination:
         data=_find("PNEUMOCLI_DATA", place_of(SOURCES[28], directory)),
         weights=_find("PNEUMOCLI_WEIGHTS", place_of(WEIGHTS, directory)),
         cache=str(directory),
-        free_bytes=shutil.disk_usage(place).free,
+        free_bytes=shutil.disk_usage(find_existing(directory)).free,
         features=[
             KeptFeatures(_describe_bank(entry.key), entry.bytes, entry.used)
             for entry in sorted(list_banks(cache), key=lambda entry: entry.used)

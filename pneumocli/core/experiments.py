@@ -8,12 +8,12 @@ from pneumocli.core.atypical import fit_typical
 from pneumocli.core.backend import count_gpus
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import CLASS_NAMES, Dataset, draw_subset, make_folds
+from pneumocli.core.data import Dataset, draw_subset, make_folds
 from pneumocli.core.decision import fix_decision, write_decision
-from pneumocli.core.errors import DataError, RunError, SettingError
+from pneumocli.core.errors import RunError
 from pneumocli.core.figures import name_fold
 from pneumocli.core.fold import FoldTask, prepare_run, train_fold, train_fold_elsewhere, train_fold_on_cluster
-from pneumocli.core.groups import digest_groups, find_originals, group_images
+from pneumocli.core.groups import digest_groups, group_images
 from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.model import BackboneBuilder, Parts, build_resnet50, count_bytes
@@ -32,7 +32,8 @@ from pneumocli.core.resume import (
 )
 from pneumocli.core.runs import Run, advise_resume, create_run
 from pneumocli.core.scores import STOPPING, Scores, write_scores
-from pneumocli.core.sharing import check_fold, check_folds, find_shared, join_run, training_fold
+from pneumocli.core.sharing import check_folds, find_begun, join_run, training_fold
+from pneumocli.core.stopping import check_stopping
 from pneumocli.core.training import pool_maps, score_features, train_classifier
 from pneumocli.core.workers import Workers
 
@@ -67,7 +68,7 @@ def train_single(
             to go on with that was begun with other inputs.
     """
     dataset = _take_subset(data.dataset, config)
-    _check_stopping(dataset)
+    check_stopping(dataset)
     record = describe_run("train", data, dataset, weights, config)
     stopped = find_stopped(runs_dir, record, name, resume, notify)
     if stopped is not None and stopped.is_complete:
@@ -143,14 +144,7 @@ def cross_validate(
     groups = group_images(dataset.train)
     parts = make_folds(dataset.train.labels, folds, config.seed, groups)
     record = describe_run("cv", data, dataset, weights, config, folds, groups)
-    if fold is not None:
-        check_fold(fold, folds)
-    if fold is not None and resume is None:
-        if name is None:
-            raise SettingError("a fold of its own needs the name of its run, the same for all folds")
-        stopped = find_shared(runs_dir, record, name, notify)
-    else:
-        stopped = find_stopped(runs_dir, record, name, resume, notify)
+    stopped = find_begun(runs_dir, record, name=name, resume=resume, fold=fold, notify=notify)
     if stopped is not None and stopped.is_complete:
         return stopped
     record = record if stopped is None else stopped.record
@@ -254,15 +248,6 @@ def _count_needed(parts: Parts, config: TrainConfig, models: int, jobs: int) -> 
     # while it is replaced.
     checkpoint = 2 * (4 if config.early_stopping else 3) * count_bytes(parts.tail, parts.head)
     return models * model + jobs * checkpoint
-
-
-def _check_stopping(dataset: Dataset) -> None:
-    labels = np.unique(dataset.val.labels[find_originals(dataset.val, dataset.train)])
-    if len(labels) == 1:
-        raise DataError(
-            f"{dataset.name}: all validation images without a copy in train are {CLASS_NAMES[labels[0]]}; a "
-            "threshold needs both classes: name data with other validation images, or use: pneumocli cv"
-        )
 
 
 def _take_subset(dataset: Dataset, config: TrainConfig) -> Dataset:

@@ -51,6 +51,14 @@ def filling(path: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def find_existing(place: Path) -> Path:
+    """Return a place, or the nearest folder above it that is there: whose disk it is or will be on."""
+    place = place.absolute()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
 def flush_folder(path: Path) -> None:
     """Have a folder's entries, as they are now, outlast a loss of power."""
     # Only POSIX lets a folder be opened, and some network file systems refuse to flush one.

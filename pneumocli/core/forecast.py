@@ -13,7 +13,7 @@ from pneumocli.core.backend import count_gpus, has_gpu
 from pneumocli.core.bank import Cache, check_limit
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset
-from pneumocli.core.finding import find_unfinished
+from pneumocli.core.files import find_existing
 from pneumocli.core.groups import group_images
 from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.inputs import DataInput, WeightsInput
@@ -22,7 +22,9 @@ from pneumocli.core.plan import Plan, plan_run
 from pneumocli.core.provenance import describe_run
 from pneumocli.core.rates import name_memory, rates_path, read_rates
 from pneumocli.core.records import DataRecord, Kind
-from pneumocli.core.runs import check_name
+from pneumocli.core.resume import check_place, check_room
+from pneumocli.core.runs import Run
+from pneumocli.core.sharing import find_begun
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Forecast:
 
     Attributes:
         data, weights: what the run's record is going to say of them.
-        takes_up: the stopped run that is gone on with, if there is one.
+        takes_up: the run that is gone on with, if there is one.
         cache, cache_limit, cache_free: where features are kept, the most that they may take, and the
             room on that disk, in bytes; None without a cache.
         runs, runs_free: where the run folder is made, and the room on that disk.
@@ -80,53 +82,56 @@ def foresee(
     groups: NDArray[np.int64] | None = None,
     jobs: int | None = 1,
     fold: int | None = None,
+    resume: Run | None = None,
 ) -> tuple[Forecast, Pace]:
     """Say what is going to be done, and give what follows it; call after `load_backend`.
 
     Args:
         data: the data set as it was read.
         dataset: what is trained on: all of it, or a subset.
-        runs_dir, cache, name, folds, jobs, fold: as for `cross_validate`; without folds, `train_single`.
+        runs_dir, cache, name, folds, jobs, fold, resume: as for `cross_validate`; without folds, as for
+            `train_single`.
         groups: int64 (N,), training images of the same number stay in one fold; None finds them.
 
     Raises:
         PneumoError: it cannot be done: the name is taken, the features are more than the cache may hold,
-            the precision is not one that this machine trains in.
+            the precision is not one that this machine trains in, the runs' directory has no room, the data
+            cannot be divided or cannot say when to stop, the run to go on with was begun with others.
     """
     gpu = has_gpu()
     if folds is not None and groups is None:
         groups = group_images(dataset.train)
     kind: Kind = "train" if folds is None else "cv"
     record = describe_run(kind, data, dataset, weights, config, folds, groups)
-    stopped = None if fold is not None else find_unfinished(runs_dir, record, name)
-    if stopped is None and name is not None and fold is None:
-        check_name(runs_dir, name)
-    finished = frozenset(stopped.finished_folds()) if stopped else frozenset()
-    if folds is not None and fold is not None:  # the others are other commands' work
-        finished = frozenset(range(1, folds + 1)) - {fold}
-    if folds is None:
+    begun = find_begun(runs_dir, record, name=name, resume=resume, fold=fold)
+    finished = frozenset(begun.finished_folds()) if begun else frozenset()
+    if folds is None or fold is not None:
         jobs = 1
     elif jobs is None:
         jobs = max(1, choose_jobs(folds - len(finished), config.deterministic, count_gpus()))
     plan = plan_run(
         dataset,
         config,
-        record.precision,
+        record.precision if begun is None else begun.record.precision,
         folds=folds,
         groups=groups,
         finished=finished,
+        fold=fold,
         cache=cache,
         jobs=jobs,
     )
     if cache is not None:
         check_limit(cache, plan.feature_bytes)
+    if begun is None or not begun.is_complete:
+        check_place(runs_dir)
+        check_room(runs_dir, plan.room_bytes)
     known = read_rates(rates_path())
     pace = Pace(plan, known, gpu)
     found = Forecast(
         plan=plan,
         data=record.data,
         weights=weights.record.name,
-        takes_up=None if stopped is None else str(stopped.path),
+        takes_up=None if begun is None else str(begun.path),
         cache=None if cache is None else str(cache.directory),
         cache_limit=None if cache is None else cache.limit,
         cache_free=None if cache is None else _measure_free(cache.directory),
@@ -140,7 +145,4 @@ def foresee(
 
 def _measure_free(place: Path) -> int:
     """Return the free bytes of the disk on which a folder is or will be."""
-    place = place.absolute()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
+    return shutil.disk_usage(find_existing(place)).free

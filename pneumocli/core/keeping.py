@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from pneumocli.core.config import Precision, TrainConfig
 
+# Those that change how a view looks.
+VIEW_SETTINGS = ("crop_area", "flip", "brightness", "contrast", "rotation", "noise", "seed")
+
 
 @dataclass(frozen=True)
 class Kept:
@@ -22,7 +25,8 @@ def keep_plain(config: TrainConfig) -> Kept:
 def keep_view(config: TrainConfig, view: int) -> Kept:
     """Return what is kept of a view, counted from 0."""
     # The epochs take the views in turn, so that a late view may be of no use to a short phase.
-    for_head, for_tune = view < config.head_epochs, view < config.tune_epochs
+    for_head = view < config.head_epochs
+    for_tune = bool(config.tune_layers) and view < config.tune_epochs
     return Kept(for_head or for_tune, for_head)
 
 

@@ -17,12 +17,10 @@ from pneumocli.core.backend import has_gpu
 from pneumocli.core.bank import Cache, check_limit
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset
-from pneumocli.core.errors import DataError
 from pneumocli.core.features import STORED_AS, compute_features
-from pneumocli.core.groups import find_originals
 from pneumocli.core.hardware import read_processor
 from pneumocli.core.inference import Rows
-from pneumocli.core.keeping import Kept, choose_rounding, keep_plain, keep_view
+from pneumocli.core.keeping import VIEW_SETTINGS, Kept, choose_rounding, keep_plain, keep_view
 from pneumocli.core.model import (
     TRUNK_VERSION,
     BackboneBuilder,
@@ -33,8 +31,7 @@ from pneumocli.core.model import (
     name_cut,
 )
 from pneumocli.core.progress import Listener, ignore
-
-VIEW_SETTINGS = ("crop_area", "flip", "brightness", "contrast", "rotation", "noise", "seed")
+from pneumocli.core.stopping import find_stopping
 
 
 @dataclass(frozen=True)
@@ -110,12 +107,7 @@ def prepare_material(
         DataError: every validation image is a near duplicate of a training image.
         PneumoError: the cache has no room, or the weights are another network's.
     """
-    stopping_rows = find_originals(dataset.val, dataset.train)
-    if not len(stopping_rows):
-        raise DataError(
-            f"{dataset.name}: every validation image stands in train too, or one that is nearly the same, so "
-            "nothing can say when to stop; give other validation images"
-        )
+    stopping_rows = find_stopping(dataset)
     parts = build_parts(dataset.pixels, config, weights, backbone_builder=backbone_builder)
     if check is not None:
         check(parts)

@@ -9,21 +9,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.architecture import POOLED, count_weights, find_place
+from pneumocli.core.architecture import POOLED, Cut, count_weights, find_place
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset, make_folds
 from pneumocli.core.figures import name_fold
-from pneumocli.core.groups import count_groups, find_originals, group_images
+from pneumocli.core.groups import count_groups, group_images
 from pneumocli.core.keeping import keep_plain
 from pneumocli.core.progress import Notice, keep_quiet
 from pneumocli.core.records import Kind
 from pneumocli.core.steps import Phase, Step, list_model_steps, list_phases, plan_banks
+from pneumocli.core.stopping import check_stopping, find_stopping
 
 
 @dataclass(frozen=True)
 class PlannedFold:
-    """One fold: how many images of each class are trained on and held out, and whether it is done."""
+    """One fold: how many images of each class are trained on and held out.
+
+    Attributes:
+        is_finished: a stopped run, or another command, has trained it.
+        is_ours: trained by this run unless it is finished, and not by a command of its own.
+    """
 
     fold: int
     train_normal: int
@@ -31,6 +37,7 @@ class PlannedFold:
     held_out_normal: int
     held_out_pneumonia: int
     is_finished: bool
+    is_ours: bool
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Plan:
         kept_bytes: how many of these seem to be there already: features of the same images and settings,
             though perhaps of other weights.
         model_bytes: what the model files take on disk.
+        room_bytes: the most that what is still to be trained takes in the run folder, with checkpoints.
         data_bytes: what the images take in memory.
         jobs: folds trained side by side.
         steps: in the order of one fold after the other.
@@ -65,6 +73,7 @@ class Plan:
     feature_bytes: int
     kept_bytes: int
     model_bytes: int
+    room_bytes: int
     data_bytes: int
     jobs: int
     steps: tuple[Step, ...]
@@ -78,6 +87,7 @@ def plan_run(
     folds: int | None = None,
     groups: NDArray[np.int64] | None = None,
     finished: frozenset[int] = frozenset(),
+    fold: int | None = None,
     cache: Cache | None = None,
     jobs: int = 1,
 ) -> Plan:
@@ -88,14 +98,19 @@ def plan_run(
         precision: of training, as it was chosen on the machine.
         folds: number of folds; None for a single model.
         groups: int64 (N,), training images of the same number stay in one fold; None finds them.
-        finished: folds, from 1, that a stopped run has finished.
+        finished: folds, from 1, that are finished.
+        fold: the one that is trained alone; the others are left to commands of their own.
         cache: where features are kept; None if they are not.
         jobs: folds trained side by side.
 
     Raises:
-        DataError: the data cannot be divided so.
+        DataError: the data cannot be divided so, or the validation images cannot say when to stop.
     """
+    if folds is None:
+        check_stopping(dataset)
     cut = find_place(config.image_size, config.tune_layers)
+    # Where views are trained on, the images as they are go through the trunk for this alone.
+    through_trunk = cache is None or not keep_plain(config).maps
     banks = [] if cache is None else list(plan_banks(dataset, config, precision, cut, cache))
     train = dataset.train
     steps = [bank.step for bank in banks]
@@ -105,33 +120,37 @@ def plan_run(
         ours = cut.tail_operations + (0 if cache else cut.trunk_operations)
         val = len(dataset.val)
         steps.append(Step("scores on val", "model", "scores", Precision.FLOAT32, val, val, ours))
+        n, again = len(train), cut.trunk_operations if through_trunk else 0
+        steps.append(Step("likeness to train", "model", "likeness", Precision.FLOAT32, n, n, again))
     else:
         groups = group_images(train) if groups is None else groups
         parts = make_folds(train.labels, folds, config.seed, groups)
-        for fold, (rows, held_out) in enumerate(parts, start=1):
-            is_finished = fold in finished
+        for number, (rows, held_out) in enumerate(parts, start=1):
+            is_finished, is_ours = number in finished, fold in (None, number)
             planned.append(
                 PlannedFold(
-                    fold,
+                    number,
                     *_count_classes(train.labels[rows]),
                     *_count_classes(train.labels[held_out]),
                     is_finished,
+                    is_ours,
                 )
             )
-            title = f"{name_fold(fold)} of {folds}"
+            if not is_ours:
+                continue
+            title = f"{name_fold(number)} of {folds}"
             steps += list_model_steps(
                 title, len(rows), config, precision, cut, cache is not None, is_finished
             )
-            # Where views are trained on, the images as they are go through the trunk for this alone.
-            through_trunk = cache is None or not keep_plain(config).maps
             ours = cut.tail_operations + (cut.trunk_operations if through_trunk else 0)
             n = len(held_out)
             steps.append(
                 Step(f"{title}, held out", title, "scores", Precision.FLOAT32, n, n, ours, is_finished)
             )
-    if planned and all(fold.is_finished for fold in planned):
+    left = sum(part.is_ours and not part.is_finished for part in planned) if planned else 1
+    if not left:
         banks = []
-    stopping = dataset.val.labels[find_originals(dataset.val, dataset.train)]
+    stopping = dataset.val.labels[find_stopping(dataset)]
     return Plan(
         kind="train" if folds is None else "cv",
         config=config,
@@ -143,6 +162,7 @@ def plan_run(
         feature_bytes=sum(bank.bytes for bank in banks),
         kept_bytes=sum(bank.bytes for bank in banks if bank.step.is_kept),
         model_bytes=_count_model_bytes(config) * (folds or 1),
+        room_bytes=left * _count_model_bytes(config) + min(jobs, left) * _count_checkpoint_bytes(config, cut),
         data_bytes=sum(split.images.nbytes for split in dataset.splits.values()),
         jobs=jobs,
         steps=tuple(steps),
@@ -169,9 +189,17 @@ def try_folds(
 
 
 def _count_model_bytes(config: TrainConfig) -> int:
+    return 4 * (count_weights() + _count_head(config))
+
+
+def _count_checkpoint_bytes(config: TrainConfig, cut: Cut) -> int:
+    # The weights, Adam's two means and the best epoch's weights; twice there while it is replaced.
+    return 2 * (4 if config.early_stopping else 3) * 4 * (cut.tail_weights + _count_head(config))
+
+
+def _count_head(config: TrainConfig) -> int:
     # The logit's weights and bias, behind the hidden layer's where there is one.
-    head = (POOLED + 1) * config.head_units + (config.head_units or POOLED) + 1
-    return 4 * (count_weights() + head)
+    return (POOLED + 1) * config.head_units + (config.head_units or POOLED) + 1
 
 
 def _count_classes(labels: NDArray[np.int64]) -> tuple[int, int]:

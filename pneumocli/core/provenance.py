@@ -7,11 +7,12 @@ from pneumocli.core.audit import identify_seen
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import SEEN_NAMES, Dataset
-from pneumocli.core.groups import count_groups, digest_groups, find_originals
+from pneumocli.core.groups import count_groups, digest_groups
 from pneumocli.core.hardware import choose_precision
 from pneumocli.core.images import PREPARATION_VERSION
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.records import DataRecord, GroupsRecord, Kind, RunRecord, describe_versions, stamp_time
+from pneumocli.core.stopping import find_stopping
 
 
 def describe_run(
@@ -50,7 +51,7 @@ def describe_run(
             synthetic=dataset.synthetic,
             pixels=dataset.pixels,
             train_images=len(dataset.train),
-            stopping_images=len(find_originals(dataset.val, dataset.train)),
+            stopping_images=len(find_stopping(dataset)),
         ),
         groups=grouped,
         weights=weights.record,

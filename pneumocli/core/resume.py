@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pneumocli.core.checkpoint import Checkpoint, CheckpointError, describe_work
 from pneumocli.core.errors import DivergedError, PneumoError, RunError
 from pneumocli.core.figures import name_fold
-from pneumocli.core.files import write_json
+from pneumocli.core.files import find_existing, write_json
 from pneumocli.core.finding import find_unfinished, list_runs
 from pneumocli.core.progress import Notice
 from pneumocli.core.reading import read_json
@@ -135,23 +135,18 @@ def training(run: Run) -> Iterator[None]:
 
     What only an unfinished run needs is removed at the end. Ctrl-C says how to go on.
     """
-    failure: PneumoError | None = None
-    try:
-        with holding(run):
-            try:
-                yield
-                remove_unfinished(run)
-            except PneumoError as error:
-                failure = error
-                raise
-            except KeyboardInterrupt:
-                raise KeyboardInterrupt(f"stopped; go on with: {advise_resume(run)}") from None
-    finally:
-        # Only what this process has held: another may have just begun with it.
-        if failure is not None:
+    with holding(run):
+        try:
+            yield
+            remove_unfinished(run)
+        except PneumoError as error:
+            # While it is held: nobody else has begun with it.
             with suppress(OSError):
                 # Where one fold diverges, others side by side may have kept where they stand.
-                discard_empty(run, hopeless=isinstance(failure, DivergedError))
+                discard_empty(run, hopeless=isinstance(error, DivergedError))
+            raise
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"stopped; go on with: {advise_resume(run)}") from None
 
 
 def check_place(runs_dir: Path) -> None:
@@ -160,9 +155,7 @@ def check_place(runs_dir: Path) -> None:
     Raises:
         RunError: it cannot be written to.
     """
-    there = runs_dir.absolute()
-    while not there.exists():
-        there = there.parent
+    there = find_existing(runs_dir)
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise RunError(f"{there} cannot be written to; name another directory with --runs")
 
@@ -176,9 +169,7 @@ def check_room(runs_dir: Path, needed: int) -> None:
     Raises:
         RunError: it has not.
     """
-    there = runs_dir.absolute()
-    while not there.exists():
-        there = there.parent
+    there = find_existing(runs_dir)
     free = shutil.disk_usage(there).free
     if free < needed:
         raise RunError(

@@ -109,14 +109,23 @@ class Run:
         return [fold for fold in range(1, (self.record.folds or 0) + 1) if self.fold_path(fold).is_dir()]
 
 
+def check_form(name: str) -> None:
+    """Check that a name is one that a run can have, here or anywhere.
+
+    Raises:
+        RunError: it is not one that a folder can have, leads elsewhere, or begins with a point.
+    """
+    if not name or Path(name).name != name or name.startswith("."):
+        raise RunError(f"{name!r} cannot be a run's name; take letters, digits, - and _")
+
+
 def check_name(runs_dir: Path, name: str) -> None:
     """Check that a run can have this name.
 
     Raises:
         RunError: it is taken, or not one that a folder can have.
     """
-    if not name or Path(name).name != name or name.startswith("."):
-        raise RunError(f"{name!r} cannot be a run's name; take letters, digits, - and _")
+    check_form(name)
     if (runs_dir / name).exists():
         raise RunError(f"{runs_dir / name} is there already and is not overwritten; take another --name")
 

@@ -10,15 +10,24 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from pneumocli.core.errors import RunError, SettingError
+from pneumocli.core.errors import DivergedError, RunError, SettingError
 from pneumocli.core.figures import name_fold
 from pneumocli.core.files import remove_partials
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.locking import HeldError, holding_file
-from pneumocli.core.progress import Notice
+from pneumocli.core.progress import Notice, keep_quiet
 from pneumocli.core.records import RunRecord
-from pneumocli.core.resume import write_inputs
-from pneumocli.core.runs import CONFIG, LOCK, Run, advise_resume, check_name, create_run, open_run
+from pneumocli.core.resume import find_stopped, write_inputs
+from pneumocli.core.runs import (
+    CONFIG,
+    LOCK,
+    Run,
+    advise_resume,
+    check_form,
+    create_run,
+    discard_empty,
+    open_run,
+)
 
 PARTS = {"kind", "folds", "precision"}
 SYSTEM = "system"  # of the versions; it may differ between the machines of a cluster
@@ -35,12 +44,44 @@ def check_fold(fold: int, folds: int) -> None:
         raise SettingError(f"--fold must be from 1 to {folds}, the number of folds; received {fold}")
 
 
+def find_begun(
+    runs_dir: Path,
+    record: RunRecord,
+    *,
+    name: str | None = None,
+    resume: Run | None = None,
+    fold: int | None = None,
+    notify: Notice = keep_quiet,
+) -> Run | None:
+    """Return the run that work goes on with, complete or not, or None if it is going to make its own.
+
+    Args:
+        record: of the work that is asked for.
+        name: that a new run is to have.
+        resume: the run that is to go on, with its own settings.
+        fold: the one that is trained alone, from 1, in the run of this name, whoever has made it.
+
+    Raises:
+        SettingError: there is no such fold, or the name of its run is missing.
+        RunError: the run was begun with other inputs, or the name of a new one cannot be had.
+    """
+    if fold is not None:
+        check_fold(fold, record.folds or 0)
+    if fold is None or resume is not None:
+        return find_stopped(runs_dir, record, name, resume, notify)
+    if name is None:
+        raise SettingError("a fold of its own needs the name of its run, the same for all folds")
+    return find_shared(runs_dir, record, name, notify)
+
+
 def find_shared(runs_dir: Path, record: RunRecord, name: str, notify: Notice) -> Run | None:
     """Return the run of this name if another command has made it already, for the same work.
 
     Raises:
-        RunError: it is of other work, or was begun with other versions of the libraries.
+        RunError: it is of other work, was begun with other versions of the libraries, or cannot have that
+            name.
     """
+    check_form(name)
     if not (runs_dir / name / CONFIG).is_file():
         return None
     run = open_run(runs_dir / name)
@@ -54,10 +95,9 @@ def join_run(
     """Make the run of this name, or return the one that another command has made at the same time.
 
     Raises:
-        RunError: as for `find_shared`, or it cannot have that name.
+        RunError: as for `find_shared`, or something else has that name.
     """
-    if Path(name).name != name:
-        check_name(runs_dir, name)  # raises
+    check_form(name)
     runs_dir.mkdir(parents=True, exist_ok=True)
     try:
         with holding_file(runs_dir / f".{name}.lock", patience=PATIENCE):
@@ -99,6 +139,7 @@ def _check_same(run: Run, record: RunRecord, notify: Notice) -> None:
 def training_fold(run: Run, fold: int) -> Iterator[None]:
     """Keep one fold of a run to this process; others may train the run's other folds meanwhile.
 
+    If it diverges before any fold is finished and no other is being trained, no folder of the run is left.
     Ctrl-C says how to go on.
 
     Raises:
@@ -114,6 +155,12 @@ def training_fold(run: Run, fold: int) -> Iterator[None]:
             ) from None
         try:
             yield
+        except DivergedError:
+            held.close()
+            with suppress(OSError, HeldError), holding_file(run.path / LOCK, patience=PATIENCE):
+                if not run.held_folds():
+                    discard_empty(run, hopeless=True)
+            raise
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"stopped; go on with: {advise_resume(run)} --fold {fold}") from None
 

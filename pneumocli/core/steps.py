@@ -16,9 +16,9 @@ from pneumocli.core.architecture import POOLED, Cut
 from pneumocli.core.bank import Cache, list_banks
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset
-from pneumocli.core.keeping import Kept, choose_rounding, keep_plain, keep_view
+from pneumocli.core.keeping import VIEW_SETTINGS, Kept, choose_rounding, keep_plain, keep_view
 
-Work = Literal["frozen layers", "pooled features", "head", "tune", "scores"]
+Work = Literal["frozen layers", "pooled features", "head", "tune", "scores", "likeness"]
 
 BYTES = {Precision.FLOAT32: 4, Precision.BFLOAT16: 2, Precision.FLOAT16: 2}
 # A training step goes through the tail once forwards and about twice backwards.
@@ -154,10 +154,7 @@ def plan_banks(
     yield from give("train", train, keep_plain(config), Precision.FLOAT32)
     yield from give("val", val, Kept(), Precision.FLOAT32)
     for view in range(config.views):
-        drawn = {
-            name: getattr(config, name)
-            for name in ("crop_area", "flip", "brightness", "contrast", "rotation", "noise", "seed")
-        }
+        drawn = config.model_dump(include=set(VIEW_SETTINGS))
         name = f"view {view + 1} of {config.views}"
         yield from give(name, train, keep_view(config, view), precision, view=view, **drawn)
 

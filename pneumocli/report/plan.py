@@ -67,7 +67,8 @@ def _tabulate_folds(plan: Plan) -> Table:
             (fold.held_out_normal, fold.held_out_pneumonia),
         )
         counts = [str(n) for part in (trained, held_out) for n in (sum(part), *part)]
-        table.add_row(f"fold {fold.fold}{', finished' if fold.is_finished else ''}", *counts)
+        state = ", finished" if fold.is_finished else "" if fold.is_ours else ", not now"
+        table.add_row(f"fold {fold.fold}{state}", *counts)
     return table
 
 

@@ -1,0 +1,37 @@
+"""The validation images that say when training stops, and what a single model's threshold is fixed on."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pneumocli.core.data import CLASS_NAMES, Dataset
+from pneumocli.core.errors import DataError
+from pneumocli.core.groups import find_originals
+
+
+def find_stopping(dataset: Dataset) -> NDArray[np.int64]:
+    """Return their rows: the validation images without a copy or a near duplicate in train.
+
+    Raises:
+        DataError: there are none.
+    """
+    rows = find_originals(dataset.val, dataset.train)
+    if not len(rows):
+        raise DataError(
+            f"{dataset.name}: every validation image stands in train too, or one that is nearly the same, so "
+            "nothing can say when to stop; give other validation images"
+        )
+    return rows
+
+
+def check_stopping(dataset: Dataset) -> None:
+    """Check that a threshold can be fixed on them.
+
+    Raises:
+        DataError: there are none, or all are of one class.
+    """
+    labels = np.unique(dataset.val.labels[find_stopping(dataset)])
+    if len(labels) == 1:
+        raise DataError(
+            f"{dataset.name}: all validation images without a copy in train are {CLASS_NAMES[labels[0]]}; a "
+            "threshold needs both classes: name data with other validation images, or use: pneumocli cv"
+        )
