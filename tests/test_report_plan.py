@@ -53,7 +53,7 @@ def test_everything_is_said(width: int, forecast: Forecast) -> None:
         "the head alone, 2 epochs",
         "the last 6 layers, 1 epoch",
         "not known yet; told after the first batches",
-        "fold 3",
+        "fold trained on normal pneumonia held out normal pneumonia",
     ):
         assert part in shown
     assert "too little room" not in shown
@@ -69,3 +69,16 @@ def test_time_memory_and_a_stopped_run(forecast: Forecast) -> None:
     assert "too little room" in shown
     without = replace(known, cache=None, cache_free=None, cache_limit=None)
     assert "not kept: computed again in each epoch" in render(without, 80)
+
+
+def test_folds_that_are_finished_or_not_for_now_say_so_in_a_line(forecast: Forecast) -> None:
+    first, second, third = (
+        replace(fold, train_normal=809, train_pneumonia=2329, held_out_normal=405, held_out_pneumonia=1165)
+        for fold in forecast.plan.folds
+    )
+    folds = (replace(first, is_finished=True), second, replace(third, is_ours=False))
+    plan = replace(forecast.plan, folds=folds)
+    shown = render(replace(forecast, plan=plan), 80)
+    numbers = "3138 809 2329 1570 405 1165"
+    for state in ("1, finished", "2", "3, not now"):
+        assert f" {state} {numbers}" in shown

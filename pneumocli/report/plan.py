@@ -60,7 +60,8 @@ def tabulate_forecast(found: Forecast) -> list[Table]:
 
 
 def _tabulate_folds(plan: Plan) -> Table:
-    table = start_table("folds", ["", "trained on", "normal", "pneumonia", "held out", "normal", "pneumonia"])
+    counted = ["trained on", "normal", "pneumonia", "held out", "normal", "pneumonia"]
+    table = start_table("folds", ["fold", *counted])
     for fold in plan.folds:
         trained, held_out = (
             (fold.train_normal, fold.train_pneumonia),
@@ -68,7 +69,7 @@ def _tabulate_folds(plan: Plan) -> Table:
         )
         counts = [str(n) for part in (trained, held_out) for n in (sum(part), *part)]
         state = ", finished" if fold.is_finished else "" if fold.is_ours else ", not now"
-        table.add_row(f"fold {fold.fold}{state}", *counts)
+        table.add_row(f"{fold.fold}{state}", *counts)
     return table
 
 
