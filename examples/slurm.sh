@@ -3,8 +3,8 @@
 #
 #   NAME=cv-slurm FOLDS=5 sh examples/slurm.sh --data /shared/xrays --recipe original --deterministic
 #
-# The options are those of `pneumocli cv`. Run it where --runs (PNEUMOCLI_RUNS, else ./runs) and the cache
-# (PNEUMOCLI_CACHE) lie on a file system that all nodes share. What Slurm is to be asked for beside that,
+# The options are those of `pneumocli cv`, but for --runs: PNEUMOCLI_RUNS, else ./runs, which all jobs know. That
+# and the cache (PNEUMOCLI_CACHE) have to lie on a file system that all nodes share. What Slurm is to be asked for beside that,
 # such as --partition or --gpus 1, goes into SBATCH_OPTIONS. A job that failed is sent again by the same
 # command: finished folds are not done again.
 set -eu

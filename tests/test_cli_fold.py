@@ -44,6 +44,16 @@ def test_folds_one_by_one_and_the_ensemble_that_completes_them(
     assert (path / "roc_out_of_fold.png").is_file() and (path / "learning_curves.png").is_file()
 
 
+def test_the_ensemble_is_scored_on_the_data_of_its_folds(
+    data_file: Path, tmp_path: Path, tiny_commands: None
+) -> None:
+    for fold in ("1", "2"):
+        said = succeed(*FOLD, "--fold", fold, "--data", data_file).stderr
+    command = said.rpartition("complete it with: pneumocli ")[2].split()
+    figures = json.loads(succeed(*command, "--format", "json").stdout)
+    assert (figures["split"], figures["data"]) == ("test", data_file.name)
+
+
 def test_a_run_is_not_completed_with_other_data(
     data_file: Path, tmp_path: Path, tiny_commands: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_resume_needs_no_other_option(
     code, _, err = invoke("cv", "--resume", unfinished, "--format", "json")
     assert code == 0, err
     assert "finished before: fold 1, fold 3" in err
+    assert f"score it on the test images with: pneumocli evaluate {unfinished} --data {small_data}" in err
     run = open_run(unfinished)
     assert run.is_complete
     for part in ("scores_out_of_fold.npz", "fold_2/scores_out_of_fold.npz"):

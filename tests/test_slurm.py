@@ -70,7 +70,8 @@ def test_an_array_of_jobs_and_a_last_one_leave_the_files_of_one_command(tmp_path
     calls, said = submit(tmp_path / "slurm", *WORDS)
     assert "--array 1-2 --partition short" in calls[0]
     assert "--dependency afterok:4711" in calls[1]
-    assert ("run: out-of-fold" in said and "fold 1 (best single)" in said) or "fold 2 (best single)" in said
+    assert "run: test" in said
+    assert "fold 1 (best single)" in said or "fold 2 (best single)" in said
     finish(start(tmp_path / "one", "cv", "--name", "run", *WORDS))
     compare_runs(tmp_path / "one" / "runs" / "run", tmp_path / "slurm" / "runs" / "run")
     # Sent again, nothing is done twice.

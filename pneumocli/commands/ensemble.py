@@ -34,6 +34,7 @@ def ensemble(
     from pneumocli.commands.scoring import complete_folds, gather_split_data
     from pneumocli.commands.show import draw_scored, draw_training, show_figures
     from pneumocli.core.finding import find_folds
+    from pneumocli.core.resume import read_inputs
     from pneumocli.core.runs import check_complete
     from pneumocli.core.scores import OUT_OF_FOLD
     from pneumocli.report.live import show_progress
@@ -48,6 +49,8 @@ def ensemble(
         from pneumocli.core.evaluation import build_ensemble, evaluate_run
 
         if not found.is_complete:
+            # What the folds were trained on is what they are scored on, unless other data are named.
+            data = data or read_inputs(found).data
             trained_on = complete_folds(found, listen, quiet)
             draw_training(found, OUT_OF_FOLD, trained_on, quiet)
         check_complete(found)

@@ -67,7 +67,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class Work:
-    """What a training command works with; a single model has 0 folds."""
+    """What a training command works with; a single model has 0 folds.
+
+    Attributes:
+        named: the data as the next command has to name them; None where it finds them without.
+    """
 
     data: DataInput
     weights: WeightsInput
@@ -77,6 +81,7 @@ class Work:
     forecast: Forecast
     listen: Listener
     notify: Notice
+    named: str | None
 
 
 def check_fold_options(
@@ -152,6 +157,9 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
         raise SettingError("--resume goes on with a run, --config repeats one; give one of them")
     record = None if asked.repeat is None else read_record(asked.repeat, asked.kind)
     config, folds = _choose_settings(asked, record)
+    named = asked.data
+    if asked.stopped is not None:
+        named = named or read_inputs(asked.stopped).data
     with show_progress(quiet) as listen:
         data, weights = _gather(asked, record, config, dry_run, listen, notify)
     # Errors before Keras is loaded.
@@ -192,12 +200,12 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
     if record is not None and record.precision != forecast.plan.precision:
         notify(f"other precision than in that run: {forecast.plan.precision}, not {record.precision}")
     if dry_run:
-        yield Work(data, weights, config, cache, folds or 0, forecast, ignore, notify)
+        yield Work(data, weights, config, cache, folds or 0, forecast, ignore, notify, named)
         return
     notify(f"expected: {UNKNOWN_TIME if forecast.time is None else f'{forecast.time}, by earlier runs here'}")
     try:
         with show_work(pace, quiet) as listen:
-            yield Work(data, weights, config, cache, folds or 0, forecast, listen, notify)
+            yield Work(data, weights, config, cache, folds or 0, forecast, listen, notify, named)
     finally:
         keep_rates(rates_path(), pace.measured(), pace.memory())
 
