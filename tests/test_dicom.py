@@ -99,6 +99,17 @@ def test_windows_are_those_of_pydicom(
         warnings.simplefilter("ignore")
         theirs = apply_windowing(apply_modality_lut(RAMP, dataset), dataset)
     np.testing.assert_allclose(shown, 255 * (theirs - low) / (high - low), atol=0.51)
+    assert np.isfinite(shown).all()
+
+
+def test_a_curved_window_needs_no_library_that_a_light_installation_lacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tags = {"WindowCenter": 2048, "WindowWidth": 1000, "VOILUTFunction": "SIGMOID"}
+    with_all = show(RAMP, tmp_path, **tags)
+    for module in ("scipy", "scipy.special"):
+        monkeypatch.setitem(sys.modules, module, None)
+    np.testing.assert_array_equal(show(RAMP, tmp_path, **tags), with_all)
 
 
 def test_the_first_of_several_windows_counts(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scans import write_dicom
 
 from pneumocli.core.errors import DataError
 from pneumocli.core.listing import (
@@ -68,6 +70,17 @@ def test_hidden_files_and_other_files_are_passed_over_and_counted(tmp_path: Path
     assert len(list_folder(tmp_path, told.append)) == 2
     (line,) = told
     assert "passed over 6 " in line and tmp_path.name in line
+
+
+def test_dicom_is_known_by_its_bytes_as_predict_knows_it(tmp_path: Path) -> None:
+    touch(tmp_path, "normal/a.png", "pneumonia/note.dcm")
+    for name in ("normal/scan.dcm", "pneumonia/scan"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_dicom(tmp_path / name, np.arange(64, dtype=np.uint16).reshape(8, 8))
+    told: list[str] = []
+    found = {file.name for file in list_folder(tmp_path, told.append)}
+    assert found == {"normal/a.png", "normal/scan.dcm", "pneumonia/scan"}
+    assert "passed over 1 " in told[0]
 
 
 def test_nothing_is_said_where_nothing_is_passed_over(tmp_path: Path) -> None:

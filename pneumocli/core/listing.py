@@ -9,11 +9,11 @@ from pneumocli.core.data import CLASS_NAMES, SPLIT_NAMES
 from pneumocli.core.errors import DataError
 from pneumocli.core.progress import Notice, keep_quiet
 from pneumocli.core.rows import read_rows
-from pneumocli.core.sources import is_image_name, walk_files
+from pneumocli.core.sources import is_image_file, walk_files
 
 LABELS = {name: label for label, name in enumerate(CLASS_NAMES)} | {"0": 0, "1": 1}
 NEEDED, OPTIONAL = ("path", "label"), ("split", "group")
-KINDS = "PNG, JPEG, TIFF, BMP or WebP"
+KINDS = "PNG, JPEG, TIFF, BMP, WebP or DICOM"
 FOLDERS = "normal and pneumonia (any case), or train, val and test with these two in each"
 SHOWN = 3  # how many of many faults a line names
 
@@ -56,7 +56,8 @@ def list_folder(folder: Path, notify: Notice = keep_quiet) -> list[ImageFile]:
     """List the image files in `normal` and `pneumonia`, or in these two in `train`, `val` and `test`.
 
     Upper and lower case are the same; below a class folder there may be others. Links are followed,
-    each directory once. Hidden files, and files that are not named as images are, are passed over.
+    each directory once. Hidden files, and files that are neither named as images are nor DICOM by their
+    bytes, are passed over.
 
     Raises:
         DataError: there are no images, images in folders of other names, or a directory cannot be read.
@@ -97,7 +98,7 @@ def _walk(folder: Path) -> tuple[list[str], int]:
 
     names, others = [], 0
     for name in walk_files(folder, refuse):
-        if is_image_name(name):
+        if is_image_file(os.path.join(folder, name)):
             names.append(name)
         else:
             others += 1

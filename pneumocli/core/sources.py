@@ -136,7 +136,7 @@ def _expand(name: str, notify: Notice) -> Iterator[Source]:
     faults: list[OSError] = []
     found, others = [], 0
     for inside in walk_files(name, faults.append):
-        if _is_image(os.path.join(name, inside)):
+        if is_image_file(os.path.join(name, inside)):
             found.append(inside)
         else:
             others += 1
@@ -152,7 +152,7 @@ def _expand(name: str, notify: Notice) -> Iterator[Source]:
         notify(f"{name}: {others} passed over, hidden or no images")
 
 
-def _is_image(path: str) -> bool:
+def is_image_file(path: str) -> bool:
     """Return whether a file in a folder is to be read: by its name, or by its bytes if it is DICOM."""
     if os.path.basename(path).startswith(HIDDEN):
         return False
