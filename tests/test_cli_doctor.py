@@ -43,6 +43,12 @@ def test_files_that_are_found_and_that_are_not(
     found = examine()
     assert found["data"] == str(data_file)
     assert "there is no such file" in found["weights"]
+    monkeypatch.setenv("PNEUMOCLI_DATA", "~/small.npz")
+    monkeypatch.setenv("HOME", str(data_file.parent))
+    monkeypatch.setenv("PNEUMOCLI_WEIGHTS", "")  # as if it were not set
+    found = examine()
+    assert found["data"] == str(data_file.parent / "small.npz")
+    assert found["weights"] is None
 
 
 def test_features_are_shown_and_removed() -> None:

@@ -10,7 +10,7 @@ from pneumocli.core.bank import Cache, list_banks
 from pneumocli.core.config import Precision
 from pneumocli.core.files import find_existing
 from pneumocli.core.hardware import choose_precision, count_cores, read_processor
-from pneumocli.core.official import SOURCES, WEIGHTS, cache_directory, place_of
+from pneumocli.core.official import SOURCES, WEIGHTS, cache_directory, place_of, read_named
 from pneumocli.core.records import describe_versions, find_versions
 
 
@@ -81,7 +81,7 @@ def examine(cache: Cache, devices: list[str]) -> Examination:
 
 
 def _find(variable: str, fetched: Path) -> str | None:
-    named = os.environ.get(variable)
+    named = read_named(variable)
     if named is None or named == "imagenet":
         return str(fetched) if fetched.is_file() else None
     # Data may also be a folder of images.

@@ -18,6 +18,7 @@ from pneumocli.core.official import (
     cache_directory,
     compute_md5,
     place_of,
+    read_named,
 )
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
 
@@ -124,7 +125,7 @@ def _read_choice(given: str | None, option: str, variable: str) -> tuple[str | N
     """Return what was chosen, if anything, and by which of the two."""
     if given is not None:
         return given, option
-    return os.environ.get(variable) or None, f"the environment variable {variable}"
+    return read_named(variable), f"the environment variable {variable}"
 
 
 def _find_file(named: str, origin: str, error: type[PneumoError], advice: str) -> Path:

@@ -9,6 +9,11 @@ from typing import Literal
 from pneumocli.core.reading import open_file
 
 
+def read_named(variable: str) -> str | None:
+    """Return what an environment variable names, ~ being the home; None if it is not set, or empty."""
+    return os.path.expanduser(os.environ.get(variable, "")) or None
+
+
 @dataclass(frozen=True)
 class Source:
     """A file that is downloaded once.

@@ -10,7 +10,7 @@ from pneumocli.core.contract import ModelCard
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import DataError
 from pneumocli.core.inputs import gather_data
-from pneumocli.core.official import SOURCES, cache_directory, place_of
+from pneumocli.core.official import SOURCES, cache_directory, place_of, read_named
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.synthetic import draw_dataset
 
@@ -62,7 +62,7 @@ def gather_sample(
 
 
 def _is_at_hand(pixels: int) -> bool:
-    return "PNEUMOCLI_DATA" in os.environ or (
+    return read_named("PNEUMOCLI_DATA") is not None or (
         pixels in SOURCES and os.path.isfile(place_of(SOURCES[pixels], cache_directory()))
     )
 
