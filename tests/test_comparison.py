@@ -164,6 +164,7 @@ def test_other_data_are_compared_by_their_name(score: Score) -> None:
     y_true, (first, second) = draw_models()
     assert found.differences["roc_auc"].first == pytest.approx(compute_metrics(y_true, first).roc_auc)
     assert found.differences["roc_auc"].second == pytest.approx(compute_metrics(y_true, second).roc_auc)
+    assert compare_runs(one, two, None, "/elsewhere/file/").n == 80  # as `evaluate` was given it
     with pytest.raises(RunError, match=r"two has not been scored on test;.*--split test$"):
         compare_runs(one, two, None)
 

@@ -13,6 +13,7 @@ from pneumocli.core.data import WHOLE
 from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, read_figures
+from pneumocli.core.listing import name_collection
 from pneumocli.core.metrics import call_labels
 from pneumocli.core.resampling import RESAMPLES, bound_values, draw_resamples, weigh_figures
 from pneumocli.core.runs import EXTERNAL, Run
@@ -111,8 +112,12 @@ def compare_runs(first: Run, second: Run, split: str | None, data: str | None = 
 
 
 def _find_results(run: Run, data: str | None) -> Path:
-    external = run.path / EXTERNAL / (data or "")
-    return run.path if data is None or (data == run.record.data.name and not external.is_dir()) else external
+    if data is None:
+        return run.path
+    # Results are kept under the data's name, of which a path is as good.
+    name = name_collection(Path(data))
+    external = run.path / EXTERNAL / name
+    return run.path if name == run.record.data.name and not external.is_dir() else external
 
 
 def _read_scored(run: Run, split: str, data: str | None) -> tuple[Figures, Scores]:
