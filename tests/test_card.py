@@ -73,6 +73,15 @@ def test_tables_are_tables(scored_run: Run) -> None:
     assert "|" not in page.text
 
 
+def test_a_table_ends_before_what_comes_next(scored_run: Run) -> None:
+    lines = render_card(summarize_run(scored_run)).splitlines()
+    heads = [row - 1 for row, line in enumerate(lines) if line.startswith("| ---")]
+    assert len(heads) >= 8
+    for row in heads:
+        before, title, after = lines[row - 3 : row]
+        assert title.endswith(":") and (before, after) == ("", "")
+
+
 def test_names_are_text_and_not_markup(hostile_run: Run) -> None:
     text = render_card(summarize_run(hostile_run))
     page = render_html(text)

@@ -70,7 +70,8 @@ def test_runs_and_recipes_are_offered(shell: str, tmp_path: Path) -> None:
         ("evaluate --runs other ", ["mine"]),
         ("evaluate oth", ["other/"]),
         ("evaluate runs/", ["runs/cv-1/", "runs/notes/", "runs/train-1/"]),
-        ("predict x.png --model mod", ["model.keras"]),
+        ("predict x.png --model mod", ["model.keras", "model.onnx"]),
+        ("report c", ["cv-1"]),
         ("evaluate nothing", []),
         ("train --recipe ", ["robust", "original"]),
         ("cv --recipe o", ["original"]),
@@ -81,7 +82,8 @@ def test_bash(line: str, offered: list[str], tmp_path: Path) -> None:
     make_runs(tmp_path / "runs", "cv-1", "train-1")
     make_runs(tmp_path / "other", "mine")
     (tmp_path / "runs" / "notes").mkdir()
-    (tmp_path / "model.keras").touch()
+    for model in ("model.keras", "model.onnx"):
+        (tmp_path / model).touch()
     assert complete("bash", f"pneumocli {line}", tmp_path) == offered
 
 

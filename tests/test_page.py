@@ -25,6 +25,7 @@ from pneumocli.core.summary import summarize_run
 from pneumocli.report.curves import plot_roc
 from pneumocli.report.page import render_page, shrink_png, write_page
 from pneumocli.report.terminal import SYNTHETIC_NOTE
+from pneumocli.report.words import FAR
 
 pytest_plugins = ["reported"]
 
@@ -37,6 +38,9 @@ ALLOWED = (
 
 def read_page(run: Run) -> Page:
     return Page(render_page(summarize_run(run)))
+
+
+SIGN = "◆"  # of a marked row
 
 
 def list_rows(page: Page, title: str) -> list[list[str]]:
@@ -156,16 +160,17 @@ def test_the_answer_comes_first_in_words_and_numbers(scored_run: Run) -> None:
     assert f"of the {found.tn + found.fp} that are labelled normal, {found.tn} were" in page.text
     assert f"{decision.threshold:.4f} on: rule youden, fixed on 120 out-of-fold images" in page.text
     estimate = figures.estimates_at_rule["ensemble"]["specificity"]
-    row = next(row for row in list_rows(page, "60 test images") if row[0] == "specificity")
+    row = next(row for row in list_rows(page, "60 test images") if row[0].startswith("specificity"))
     assert row == [
         "specificity",
         f"{estimate.value:.4f}",
         f"{estimate.low:.4f} to {estimate.high:.4f}",
         f"{found.tn} of {found.tn + found.fp}",
     ]
-    moved = next(row for row in list_rows(page, "What moved") if row[0] == "specificity")
+    moved = next(row for row in list_rows(page, "What moved") if row[0].startswith("specificity"))
     here, there = found.specificity, decision.specificity
-    assert moved == ["specificity", f"{there:.4f}", f"{here:.4f}", f"{here - there:+.4f}"]
+    assert moved[1:] == [f"{there:.4f}", f"{here:.4f}", f"{here - there:+.4f}"]
+    assert (SIGN in moved[0]) is (abs(here - there) > FAR)
     order = ["The answer", "Plots", "Gallery", "Calibration", "Folds", "Data", "Settings"]
     order += ["Versions, machine, seed, hashes", "Limits", "What reporting guidelines ask"]
     assert [heading.text for heading in page.find("h2")] == order
@@ -201,12 +206,18 @@ def test_settings_that_differ_from_the_recipe_are_marked(scored_run: Run) -> Non
         for element in page.find("tr")
         if element.attributes.get("class") == "marked"
     }
-    rows = {row[0]: row for row in list_rows(page, "All settings")}
+    rows = {row[0].removesuffix(SIGN).strip(): row for row in list_rows(page, "All settings")}
     assert set(TrainConfig.model_fields) == set(rows) - {"setting"}
     assert rows["seed"][1:3] == ["7", "0"] and rows["dropout"][1:3] == ["0.25", "0.0"]
     assert "2 settings differ from recipe original" in page.text
     assert any(text.startswith("dropout") for text in marked)
     assert not any(text.startswith("batch_size") for text in marked)
+    # By a sign too, for who does not see the colour, and in words for who does not see it.
+    signs = page.find("span")
+    assert all(sign.attributes["aria-label"] == "marked" for sign in signs if sign.text == SIGN)
+    assert sum(sign.text == SIGN for sign in signs) == sum(
+        element.attributes.get("class") == "marked" for element in page.find("tr")
+    )
 
 
 def test_pictures_are_inside_with_their_size(scored_run: Run) -> None:

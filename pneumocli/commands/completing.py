@@ -7,7 +7,7 @@ import typer
 
 from pneumocli.core.config import RECIPES
 
-MODEL_ENDINGS = (".keras",)
+MODEL_ENDINGS = (".keras", ".onnx")
 
 
 def complete_recipe(incomplete: str) -> list[str]:

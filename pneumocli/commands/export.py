@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pneumocli.commands.completing import complete_run
-from pneumocli.commands.options import Data, Format, OutputFormat, Quiet, Runs
+from pneumocli.commands.options import Format, OutputFormat, Quiet, Runs
 
 
 def export(
@@ -26,7 +26,14 @@ def export(
             show_default="model.onnx in the run",
         ),
     ] = None,
-    data: Data = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="The images to compare on: an .npz file, a folder or CSV of image files, or the word "
+            "synthetic (drawn images).",
+            show_default="those at hand, else drawn ones",
+        ),
+    ] = None,
     runs: Runs = Path("runs"),
     output_format: OutputFormat = Format.TABLE,
     quiet: Quiet = False,

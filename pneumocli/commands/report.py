@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from pneumocli.commands.completing import complete_run
 from pneumocli.commands.options import Quiet, Runs
 
 SUFFIXES = (".html", ".htm")
@@ -12,7 +13,12 @@ SUFFIXES = (".html", ".htm")
 
 def report(
     run: Annotated[
-        Path | None, typer.Argument(help="A run folder or its name.", show_default="the newest complete run")
+        Path | None,
+        typer.Argument(
+            help="A run folder or its name.",
+            show_default="the newest complete run",
+            autocompletion=complete_run,
+        ),
     ] = None,
     output: Annotated[
         Path | None,

@@ -40,7 +40,9 @@ def train(
     *,
     settings: dict[str, Any],
 ) -> None:
-    """Train one model on the whole training split; the validation split says when to stop.
+    """Train one model on the whole training split; the validation split fixes its threshold.
+
+    Where --early-stopping is on, it also says when to stop.
 
     A stopped run goes on from its last epoch with the same command, or with --resume RUN.
     """
@@ -83,5 +85,5 @@ def train(
             listen=work.listen,
             notify=work.notify,
         )
-    show_training(run, "val", output_format, quiet, data)
+    show_training(run, "val", output_format, quiet, work.named)
     draw_training(run, "val", work.data.dataset, quiet)

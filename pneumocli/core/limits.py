@@ -6,10 +6,9 @@ import os
 from pneumocli.core.errors import SettingError
 
 MAX_PIXELS, MAX_GB = "PNEUMOCLI_MAX_PIXELS", "PNEUMOCLI_MAX_GB"
-# The largest X-ray detectors have about 25 million; the official file at 224 px holds 0.3 GB.
 # Side of the squares that a model takes; 128 of them wait in memory while files are read.
 LARGEST_PIXELS = 4096
-
+# The largest X-ray detectors have about 25 million pixels; the official file at 224 px holds 0.3 GB.
 DEFAULT_PIXELS, DEFAULT_GB = 100_000_000, 8.0
 
 

@@ -39,7 +39,8 @@ class ScoredSplit:
     @property
     def folds(self) -> dict[str, Scores]:
         """The scores of the folds' models; empty for a single model."""
-        if self.main not in (ENSEMBLE_NAME, POOLED_NAME):
+        # A single model may be called what the folds' ensemble is.
+        if self.main not in (ENSEMBLE_NAME, POOLED_NAME) or len(self.scores) == 1:
             return {}
         return {name: part for name, part in self.scores.items() if name != self.main}
 

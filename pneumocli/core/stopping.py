@@ -1,4 +1,4 @@
-"""The validation images that say when training stops, and what a single model's threshold is fixed on."""
+"""The validation images that training is watched by, and that a single model's threshold is fixed on."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ def find_stopping(dataset: Dataset) -> NDArray[np.int64]:
     if not len(rows):
         raise DataError(
             f"{dataset.name}: every validation image stands in train too, or one that is nearly the same, so "
-            "nothing can say when to stop; give other validation images"
+            "training cannot be watched on images of its own; give other validation images"
         )
     return rows
 

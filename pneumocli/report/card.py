@@ -34,6 +34,9 @@ from pneumocli.report.words import (
     describe_attribution,
     describe_groups,
     describe_head,
+    describe_input,
+    describe_loss,
+    describe_optimizer,
     list_limits,
     name_split,
 )
@@ -109,32 +112,30 @@ def _gather(summary: Summary) -> dict[str, Any]:
         "kind": describe_kind(summary),
         "weights": record.weights.name,
         "limits": list_limits(summary),
-        "start": Markup(
-            _fence(f"pip install pneumocli\npneumocli predict xray.png --model {_quote(summary)}")
-        ),
+        "start": Markup(_fence(_write_start(summary))),
         "attribution": describe_attribution(summary),
         "data": tabulate_data(summary),
-        "preparation": f"{describe_preparation(record.data.pixels)}. Then enlarged to "
-        f"{settings.image_size} px.",
+        "preparation": f"{describe_preparation(record.data.pixels)}."
+        f"{describe_input(record.data.pixels, settings)}",
         "groups": describe_groups(summary),
         "regime": f"{record.precision.value}; two phases, the head, then the last "
-        f"{settings.tune_layers} layers",
+        f"{settings.tune_layers} layers; {describe_optimizer(settings)}",
         "settings": tabulate_settings(summary),
         "size": f"{summary.size_bytes / 1e6:.0f} MB",
         "courses": tabulate_courses(summary),
         "tested": tested,
         "results": [table for table in results if table is not None],
         "architecture": "ResNet-50 (He et al. 2015, arXiv 1512.03385) without its top, average pooling, "
-        f"{describe_head(settings)}. Focal loss (Lin et al. 2017, arXiv 1708.02002) with gamma "
-        f"{settings.focal_gamma:g}, both classes with half of the weight.",
+        f"{describe_head(settings)}. Minimised was {describe_loss(settings)}.",
         "origin": tabulate_origin(summary),
         "citation": f"{describe_attribution(summary)} The model: {USER}.",
         "version": __version__,
     }
 
 
-def _quote(summary: Summary) -> str:
-    return shlex.quote(str(make_readable(str(summary.run.path))))
+def _write_start(summary: Summary) -> str:
+    model = shlex.quote(str(make_readable(str(summary.run.path))))
+    return f"pip install .  # in the source of pneumocli\npneumocli predict xray.png --model {model}"
 
 
 def _fence(code: str) -> str:

@@ -15,6 +15,9 @@ from pneumocli.core.summary import Summary
 from pneumocli.report.words import (
     describe_attribution,
     describe_head,
+    describe_input,
+    describe_loss,
+    describe_optimizer,
     describe_rule,
     name_model,
     name_split,
@@ -108,9 +111,8 @@ def _list_data(summary: Summary) -> Iterator[Item]:
         "9",
         "7",
         "What was done to the data before use, and how they were checked",
-        f"Image files: {describe_steps(data.pixels)}. Then enlarged to {settings.image_size} px. "
-        "Exact and near "
-        "duplicates were looked for.",
+        f"Image files: {describe_steps(data.pixels)}.{describe_input(data.pixels, settings)} "
+        "Exact and near duplicates were looked for.",
     )
     chosen = "All training images were used."
     if settings.subset is not None:
@@ -174,8 +176,7 @@ def _list_model(summary: Summary) -> Iterator[Item]:
         "12b 12c",
         "The model in detail: input, layers, output, how it was built and checked",
         f"ResNet-50 (He et al. 2015) at {settings.image_size} px, average pooling, "
-        f"{describe_head(settings)}; focal loss with gamma {settings.focal_gamma:g}. No setting was searched "
-        "for in this run; all of them are in the table of settings.",
+        f"{describe_head(settings)}. No setting was searched for in this run; the table of settings has all.",
     )
     versions = ", ".join(f"{name} {value}" for name, value in record.versions.items() if name != "system")
     yield _item("23", "", "Software and its versions", f"{versions}.")
@@ -188,7 +189,8 @@ def _list_model(summary: Summary) -> Iterator[Item]:
         "",
         "How it was trained",
         f"Two phases, up to {settings.head_epochs} epochs of the head and {settings.tune_epochs} of the last "
-        f"{settings.tune_layers} layers; Adam; {views}; {len(summary.run.member_paths())} models.",
+        f"{settings.tune_layers} layers; {describe_loss(settings)}; {describe_optimizer(settings)}; {views}; "
+        f"{len(summary.run.member_paths())} models.",
     )
     kept = "The epoch of the lowest validation loss" if settings.early_stopping else "The last epoch"
     yield _item("26", "", "How the final model was chosen", f"{kept}; nothing by test images.")
@@ -200,7 +202,8 @@ def _list_model(summary: Summary) -> Iterator[Item]:
         "",
         "13",
         "What was done about unequal classes",
-        "The loss gives both classes half of the weight; a temperature calibrates the probabilities.",
+        "The loss gives both classes half of the weight, so that probabilities are those of classes equally "
+        "frequent; a temperature mends over- and underconfidence, and not that.",
     )
     yield _item(
         "", "14", "What was done for fairness", "Nothing: groups of patients are not known to the run."
@@ -332,7 +335,8 @@ def _list_discussion() -> Iterator[Item]:
         "",
         "27a",
         "What is done with poor or missing input",
-        "A file that cannot be read gets no answer; quality is not judged.",
+        "A file that cannot be read gets no answer; one unlike those trained on is flagged, or refused with "
+        "--strict; beyond that quality is not judged.",
         "how it is to be judged",
     )
     yield _item(

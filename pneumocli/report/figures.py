@@ -6,11 +6,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pneumocli.core.comparison import Comparison
-from pneumocli.core.decision import Decision
 from pneumocli.core.figures import ENSEMBLE_NAME, Figures
 from pneumocli.core.metrics import FIGURES, Metrics
 from pneumocli.core.wording import show_plain
 from pneumocli.report.tables import SOURCES, start_table, write_caption
+from pneumocli.report.words import describe_rule
 
 FIGURE_TITLES = {
     "roc_auc": "AUC-ROC",
@@ -65,7 +65,7 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
         counts.add_section()
     main.add_row(f"at {decision.threshold:.4f}")
     _add_models(tables, figures, names, at_rule, figures.folds_at_rule)
-    caption = f"{decision.threshold:.4f}: {_describe_rule(decision)}"
+    caption = f"{decision.threshold:.4f}: {describe_rule(decision)}"
     if not figures.fixed_here:
         main.add_section()
         for name in names:
@@ -217,10 +217,6 @@ def tabulate_comparison(found: Comparison) -> Table:
 
 def _name_split(figures: Figures) -> str:
     return figures.split.replace("_", "-")
-
-
-def _describe_rule(decision: Decision) -> str:
-    return f"rule {decision.rule}, fixed on {decision.images} {SOURCES[decision.source]}"
 
 
 def _show(value: float | None) -> str:

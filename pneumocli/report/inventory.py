@@ -40,7 +40,7 @@ def tabulate_inventory(found: Sequence[RunEntry], directory: Path) -> list[Table
         main.caption = write_caption("damaged: " + "; ".join(damaged))
     figures.caption = (
         "AUC: out-of-fold, of a single model on val; test: of the ensemble or the single model, the "
-        "accuracy at the run's rule; -: not scored yet"
+        "accuracy at the run's rule; -: not scored yet, or last at another rule"
     )
     return [main, figures] if figures.rows else [main]
 

@@ -14,11 +14,17 @@ if TYPE_CHECKING:
 
 MOST_PANELS = 10
 PANELS_A_ROW = 5
-MEASURES = (("loss", "focal loss"), ("auc", "AUC-ROC"))
+MEASURES = (("loss", "loss"), ("auc", "AUC-ROC"))
 
 
 def plot_learning(
-    path: Path, histories: Mapping[str, History], *, title: str, images: str, early_stopping: bool
+    path: Path,
+    histories: Mapping[str, History],
+    *,
+    title: str,
+    images: str,
+    early_stopping: bool,
+    trained_on: str = "trained on",
 ) -> str:
     """Draw loss and AUC of the images trained on and of the validation images, epoch by epoch.
 
@@ -29,6 +35,7 @@ def plot_learning(
         histories: by model name.
         images: how many images of which kind, in words.
         early_stopping: whether the validation loss chose the epoch that was kept.
+        trained_on: what the images trained on are called; they may be harder than they are.
 
     Returns:
         One sentence that says what the picture shows.
@@ -42,7 +49,7 @@ def plot_learning(
         band, column = (0, 0) if together else divmod(number, PANELS_A_ROW)
         for row, (measure, _) in enumerate(MEASURES):
             axes = panels[2 * band + row, column]
-            _draw(axes, history, measure, faint=together)
+            _draw(axes, history, measure, trained_on, faint=together)
         if len(histories) > 1:
             head = f"all {len(histories)} models" if together else shorten_name(name)
             panels[2 * band, column].set_title(head, fontsize=10, parse_math=False)
@@ -76,10 +83,10 @@ def plot_learning(
     return f"Learning curves, {title}, {images}, {stopping}: {told}."
 
 
-def _draw(axes: "Axes", history: History, measure: str, faint: bool) -> None:
+def _draw(axes: "Axes", history: History, measure: str, trained_on: str, faint: bool) -> None:
     looks = {
         f"val_{measure}": ("validation", COLOURS[1], "--", "s"),
-        measure: ("trained on", COLOURS[0], "-", "o"),
+        measure: (trained_on, COLOURS[0], "-", "o"),
     }
     tune = np.array(history.phase) == "tune"
     for name, (label, colour, style, marker) in looks.items():

@@ -17,6 +17,7 @@ from pneumocli.report.gallery import plot_gallery
 from pneumocli.report.learning import plot_learning
 from pneumocli.report.matrices import plot_confusion
 from pneumocli.report.probabilities import plot_histogram, plot_reliability
+from pneumocli.report.words import describe_trained_on
 
 
 def draw_scored_split(place: Path, scored: ScoredSplit, split: Split) -> list[Entry]:
@@ -120,6 +121,7 @@ def draw_learning(run: Run) -> list[Entry]:
         title=title,
         images=images,
         early_stopping=record.settings.early_stopping,
+        trained_on=describe_trained_on(record.settings),
     )
     drawn = [Entry(file=LEARNING_CURVES, title=f"Learning curves: {title}", split="train", alt=alt)]
     list_pictures(run.path, drawn)

@@ -114,7 +114,7 @@ def tabulate_models(
     if folds is not None:
         for key, shown in (("mean", "mean of folds"), ("sd", "sd of folds")):
             cells = tuple(f"{folds[figure][key]:.4f}" for figure in FIGURES)
-            rows.append(Row(shown, cells, is_marked=True))
+            rows.append(Row(shown, cells))
     note = "The standard deviation (sd) tells how folds differ; it is no interval." if folds else ""
     return Table(title, "model", tuple(FIGURE_TITLES[figure] for figure in FIGURES), tuple(rows), note=note)
 

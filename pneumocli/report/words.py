@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pneumocli.core.audit import Kind
-from pneumocli.core.config import TrainConfig
+from pneumocli.core.config import Schedule, TrainConfig
 from pneumocli.core.decision import Decision
 from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME
 from pneumocli.core.groups import NEAR_CORRELATION
@@ -36,6 +36,8 @@ def name_split(scored: Scored) -> str:
 
 def name_model(scored: Scored) -> str:
     """Return in words which model stands for the run."""
+    if len(scored.figures.models) == 1:  # whatever it is called
+        return "the model"
     if scored.name == ENSEMBLE_NAME:
         return f"the ensemble of {len(scored.figures.models) - 1} models"
     if scored.name == POOLED_NAME:
@@ -71,6 +73,36 @@ def describe_answer(summary: Summary) -> list[str]:
 def describe_head(settings: TrainConfig) -> str:
     """Return which layers stand behind the pooling."""
     return f"{settings.head_units} hidden units, one logit" if settings.head_units else "one logit"
+
+
+def describe_loss(settings: TrainConfig) -> str:
+    """Return what was minimised."""
+    loss = "cross-entropy, the focal loss with gamma 0"
+    if settings.focal_gamma:
+        loss = f"focal loss (Lin et al. 2017, arXiv 1708.02002) with gamma {settings.focal_gamma:g}"
+    return f"{loss}, both classes with half of the weight"
+
+
+def describe_trained_on(settings: TrainConfig) -> str:
+    """Return in words what the figures of training are of; changed images and dropout make them worse."""
+    changes = ["augmented"] * bool(settings.views) + ["with dropout"] * bool(settings.dropout)
+    return ", ".join(["trained on", *changes])
+
+
+def describe_optimizer(settings: TrainConfig) -> str:
+    """Return by which steps it was minimised."""
+    tune = f"AdamW (weight decay {settings.weight_decay:g})" if settings.weight_decay else "Adam"
+    rate = f"{settings.tune_learning_rate:g}"
+    if settings.tune_schedule is Schedule.COSINE:
+        rate += " falling as a cosine"
+    return f"Adam at {settings.head_learning_rate:g} for the head, then {tune} at {rate}"
+
+
+def describe_input(pixels: int, settings: TrainConfig) -> str:
+    """Return what becomes of an image of that side before the network, a sentence or nothing."""
+    if pixels == settings.image_size:
+        return ""
+    return f" Then {'enlarged' if pixels < settings.image_size else 'shrunk'} to {settings.image_size} px."
 
 
 def describe_rule(decision: Decision) -> str:
@@ -147,8 +179,8 @@ def describe_groups(summary: Summary) -> list[str]:
     if val is not None:
         copies = val.metrics.n - data.stopping_images
         sentences.append(
-            f"Of {val.metrics.n} validation images {copies} have a copy or near duplicate in train; they had "
-            "no say in training."
+            f"Of {val.metrics.n} validation images {copies} have a copy or near duplicate in train; training "
+            "was not watched by these."
         )
     if summary.kind is Kind.OFFICIAL:
         sentences.append(
@@ -190,9 +222,10 @@ def list_limits(summary: Summary) -> list[str]:
     if best is not None and best.figures.calibration is not None and best.figures.calibration.worse:
         limits.append(f"The temperature makes the probabilities of the {name_split(best)} worse.")
     if summary.decision is not None and summary.decision.source == "val":
+        also = ", which also said when training stops" if record.settings.early_stopping else ""
         limits.append(
-            "Threshold and temperature were fixed on validation images that also say when training stops; "
-            "they look better than they are."
+            f"Threshold and temperature were fixed on the validation images{also}: on these they look better "
+            "than they are."
         )
     if not summary.external:
         limits.append("No data from elsewhere were scored.")

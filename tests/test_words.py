@@ -1,0 +1,78 @@
+"""What a report says of a run's settings in sentences."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from written import write_run, write_scored
+
+from pneumocli.core.config import RECIPES
+from pneumocli.core.runs import Run
+from pneumocli.core.summary import Summary, summarize_run
+from pneumocli.report.checklist import list_items
+from pneumocli.report.words import (
+    describe_input,
+    describe_loss,
+    describe_optimizer,
+    describe_trained_on,
+    list_limits,
+    name_model,
+)
+
+ROBUST, ORIGINAL = RECIPES["robust"], RECIPES["original"]
+
+
+def test_loss_and_optimizer_are_those_of_the_settings() -> None:
+    assert describe_loss(ROBUST).startswith("cross-entropy")
+    assert "with gamma 2" in describe_loss(ORIGINAL)
+    assert describe_optimizer(ORIGINAL) == "Adam at 0.0001 for the head, then Adam at 1e-05"
+    assert "then AdamW (weight decay 0.01) at 0.0001 falling as a cosine" in describe_optimizer(ROBUST)
+
+
+def test_images_trained_on_may_be_harder_than_they_are() -> None:
+    assert describe_trained_on(ORIGINAL) == "trained on"
+    assert describe_trained_on(ROBUST) == "trained on, augmented, with dropout"
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"), [(28, " Then enlarged to 112 px."), (224, " Then shrunk to 112 px."), (112, "")]
+)
+def test_what_becomes_of_an_image_before_the_network(pixels: int, words: str) -> None:
+    assert describe_input(pixels, ROBUST) == words
+
+
+def summarize_single(tmp_path: Path, early_stopping: bool, name: str = "single") -> Summary:
+    settings = ORIGINAL.model_copy(update={"early_stopping": early_stopping})
+    run = write_run(tmp_path, "train", name=name, settings=settings)
+    write_scored(run)
+    return summarize_run(run)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_validation_images_say_when_training_stops_only_where_it_can(
+    early_stopping: bool, tmp_path: Path
+) -> None:
+    summary = summarize_single(tmp_path, early_stopping)
+    assert summary.decision is not None and summary.decision.source == "val"
+    (limit,) = (limit for limit in list_limits(summary) if "Threshold and temperature" in limit)
+    assert ("when training stops" in limit) is early_stopping
+
+
+@pytest.mark.parametrize("name", ["ensemble", "pooled"])
+def test_a_single_model_is_one_whatever_it_is_called(name: str, tmp_path: Path) -> None:
+    summary = summarize_single(tmp_path, True, name)
+    assert summary.best is not None
+    assert name_model(summary.best) == "the model"
+
+
+def test_the_checklist_says_the_same(tmp_path: Path) -> None:
+    run: Run = write_run(tmp_path, name="one", settings=ROBUST)
+    write_scored(run)
+    summary = summarize_run(run)
+    answers = {number: item.answer for item in list_items(summary) for number in item.claim}
+    assert describe_optimizer(ROBUST) in answers["25"] and describe_loss(ROBUST) in answers["25"]
+    assert "enlarged to 112 px" in answers["9"]
+    data = run.record.data.model_copy(update={"pixels": 224})
+    large = replace(summary, run=replace(run, record=run.record.model_copy(update={"data": data})))
+    answers = {number: item.answer for item in list_items(large) for number in item.claim}
+    assert "shrunk to 112 px" in answers["9"]
