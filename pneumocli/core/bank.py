@@ -220,9 +220,10 @@ def clear_banks(cache: Cache) -> int:
     What another process is filling stays, and is its own to finish.
     """
     entries = {entry.name: entry.bytes for entry in list_banks(cache)}
+    # The notes first: without its note there is no bank.
     files = [path for pattern in ("*.json", "*.npy", ".*.partial") for path in cache.directory.glob(pattern)]
     freed = 0
-    for path in sorted(files, key=lambda path: path.suffix != ".json"):  # without its note there is no bank
+    for path in files:
         name = path.name.lstrip(".").split(".")[0]
         if is_held_file(_lock(cache, name)):
             continue

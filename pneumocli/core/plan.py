@@ -106,8 +106,8 @@ def plan_run(
     Raises:
         DataError: the data cannot be divided so, or the validation images cannot say when to stop.
     """
-    if folds is None:
-        check_stopping(dataset)
+    # A single model's threshold is fixed on them too.
+    stopping = dataset.val.labels[check_stopping(dataset) if folds is None else find_stopping(dataset)]
     cut = find_place(config.image_size, config.tune_layers)
     # Where views are trained on, the images as they are go through the trunk for this alone.
     through_trunk = cache is None or not keep_plain(config).maps
@@ -150,7 +150,6 @@ def plan_run(
     left = sum(part.is_ours and not part.is_finished for part in planned) if planned else 1
     if not left:
         banks = []
-    stopping = dataset.val.labels[find_stopping(dataset)]
     return Plan(
         kind="train" if folds is None else "cv",
         config=config,

@@ -9,7 +9,7 @@ from pneumocli.core.groups import find_originals
 
 
 def find_stopping(dataset: Dataset) -> NDArray[np.int64]:
-    """Return their rows: the validation images without a copy or a near duplicate in train.
+    """Return their rows, int64 (M,): the validation images without a copy or a near duplicate in train.
 
     Raises:
         DataError: there are none.
@@ -23,15 +23,17 @@ def find_stopping(dataset: Dataset) -> NDArray[np.int64]:
     return rows
 
 
-def check_stopping(dataset: Dataset) -> None:
-    """Check that a threshold can be fixed on them.
+def check_stopping(dataset: Dataset) -> NDArray[np.int64]:
+    """Return their rows, int64 (M,), as `find_stopping` does, if a threshold can be fixed on them.
 
     Raises:
         DataError: there are none, or all are of one class.
     """
-    labels = np.unique(dataset.val.labels[find_stopping(dataset)])
+    rows = find_stopping(dataset)
+    labels = np.unique(dataset.val.labels[rows])
     if len(labels) == 1:
         raise DataError(
             f"{dataset.name}: all validation images without a copy in train are {CLASS_NAMES[labels[0]]}; a "
             "threshold needs both classes: name data with other validation images, or use: pneumocli cv"
         )
+    return rows
