@@ -5,7 +5,9 @@
 
 `scores.npz` has, for out_of_fold, val and test: `SPLIT_index`, `SPLIT_y_true` and `SPLIT_y_score`, which is
 the ensemble's score, or out of fold that of the one model that was not trained on the image. The folds are
-`SPLIT_member_scores`, one row a fold; out of fold `out_of_fold_fold` says whose score it is, from 1.
+`SPLIT_member_scores`, one row a fold; out of fold `out_of_fold_fold` says whose score it is, from 1. Where
+the folds were drawn several times, that has a row a time, `out_of_fold_repeat_scores` has the scores of each
+time, and `out_of_fold_y_score` is their mean.
 """
 
 import json
@@ -28,6 +30,7 @@ from pneumocli.core.runs import CONFIG, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, pool_scores, read_scores
 
 ABOUT, SCORES = "about.json", "scores.npz"
+REPEAT_SCORES = f"{OUT_OF_FOLD}_repeat_scores"
 KEPT_SPLITS = (OUT_OF_FOLD, "val", "test")
 
 
@@ -165,14 +168,18 @@ def list_models(arrays: dict[str, NDArray[Any]], split: str) -> dict[str, Model]
     if len(np.unique(index)) != len(index):
         raise RunError(f"{split}: a row has two scores")
     if split == OUT_OF_FOLD:
-        fold = arrays[f"{split}_fold"]
+        folds = np.atleast_2d(arrays[f"{split}_fold"])
+        repeats = arrays.get(REPEAT_SCORES, y_score[np.newaxis])
+        if not np.array_equal(_average(repeats), y_score):
+            raise RunError(f"{split}: the pooled scores are not the mean of the repeats'")
         members = {
-            name_fold(number): (y_true[fold == number], y_score[fold == number])
+            name_fold(number): (y_true[fold == number], scores[fold == number])
+            for fold, scores in zip(folds, repeats, strict=True)
             for number in np.unique(fold).tolist()
         }
         return {**members, POOLED_NAME: (y_true, y_score)}
     rows = arrays[f"{split}_member_scores"]
-    if not np.array_equal(np.mean(rows, axis=0, dtype=np.float64).astype(np.float32), y_score):
+    if not np.array_equal(_average(rows), y_score):
         raise RunError(f"{split}: the ensemble's scores are not the mean of its members'")
     members = {name_fold(number): (y_true, row) for number, row in enumerate(rows, start=1)}
     return {**members, ENSEMBLE_NAME: (y_true, y_score)}
@@ -189,10 +196,16 @@ def _gather_scores(run: Run) -> dict[str, Any]:
             f"{split}_y_score": whole.y_score,
         }
         if split == OUT_OF_FOLD:
-            order = np.argsort(np.concatenate([member.index for member in members]))
-            fold = np.repeat(np.arange(1, len(members) + 1), [len(member.index) for member in members])
-            arrays[f"{split}_fold"] = fold[order].astype(np.uint8)
-            members = [pool_scores(members)]
+            repeats = run.record.settings.repeats
+            folds = run.record.folds or 0
+            pooled = [pool_scores(members[start : start + folds]) for start in range(0, len(members), folds)]
+            fold_of = np.zeros((repeats, len(whole.index)), np.uint16)
+            for number, member in zip(run.record.fold_numbers, members, strict=True):
+                fold_of[(number - 1) // folds, np.searchsorted(whole.index, member.index)] = number
+            arrays[f"{split}_fold"] = fold_of if repeats > 1 else fold_of[0]
+            if repeats > 1:
+                arrays[REPEAT_SCORES] = np.stack([repeat.y_score for repeat in pooled])
+            members = pooled
         else:
             arrays[f"{split}_member_scores"] = np.stack([member.y_score for member in members])
         for member in members:
@@ -212,3 +225,8 @@ def _read_json(path: Path) -> Any:
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__})") from None
+
+
+def _average(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the mean over the rows of scores (R, N), as a run's own is computed."""
+    return np.mean(rows, axis=0, dtype=np.float64).astype(np.float32)

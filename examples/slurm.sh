@@ -1,5 +1,6 @@
 #!/bin/sh
-# A cross-validation on a Slurm cluster: a job a fold, and a last one that joins them when all are done.
+# A cross-validation on a Slurm cluster: a job a fold, of all REPEATS, and a last one that joins them when all
+# are done.
 #
 #   NAME=cv-slurm FOLDS=5 sh examples/slurm.sh --data /shared/xrays --recipe original --deterministic
 #
@@ -11,12 +12,14 @@ set -eu
 
 NAME=${NAME:-cv-slurm}
 FOLDS=${FOLDS:-3}
-export NAME FOLDS
+REPEATS=${REPEATS:-1}
+export NAME FOLDS REPEATS
 
 case "${1:-}" in
 fold) # one job of the array
     shift
-    exec pneumocli cv --name "$NAME" --folds "$FOLDS" --fold "$SLURM_ARRAY_TASK_ID" --quiet "$@"
+    exec pneumocli cv --name "$NAME" --folds "$FOLDS" --repeats "$REPEATS" \
+        --fold "$SLURM_ARRAY_TASK_ID" --quiet "$@"
     ;;
 join) # the last job
     exec pneumocli ensemble "$NAME"
@@ -24,6 +27,6 @@ join) # the last job
 esac
 
 # shellcheck disable=SC2086  # several options in one word
-array=$(sbatch --parsable --job-name "$NAME" --array "1-$FOLDS" ${SBATCH_OPTIONS:-} "$0" fold "$@")
+array=$(sbatch --parsable --job-name "$NAME" --array "1-$((FOLDS * REPEATS))" ${SBATCH_OPTIONS:-} "$0" fold "$@")
 # shellcheck disable=SC2086
 sbatch --job-name "$NAME-join" --dependency "afterok:$array" ${SBATCH_OPTIONS:-} "$0" join

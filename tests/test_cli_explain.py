@@ -114,9 +114,9 @@ def test_pictures_are_written_as_the_answers_come(
     folder = tmp_path / "maps"
     kept = explanations.open_explanations(folder)
 
-    def draw(image: Any, evidence: Any, row: dict[str, object]) -> str:
+    def draw(image: Any, evidence: Any, seen: float, row: dict[str, object]) -> str:
         return explanations.add_explanation(
-            kept, image, evidence, row, called_from=0.5, model=card.name, synthetic=True
+            kept, image, evidence, seen, row, called_from=0.5, model=card.name, synthetic=True
         )
 
     scorer = KerasScorer(model, card)

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,18 @@ def test_folds_follow_the_seed_alone() -> None:
         np.testing.assert_array_equal(train, train_again)
         np.testing.assert_array_equal(held_out, held_out_again)
     assert any((mine != theirs).any() for (_, mine), (_, theirs) in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(60) // 2], ids=["images", "groups"])
+def test_folds_are_drawn_anew_in_each_repeat(groups: NDArray[np.int64] | None) -> None:
+    labels = np.repeat([0, 1], [20, 40])
+    made = make_folds(labels, 3, 0, groups, repeats=4)
+    assert are_same_folds(made[:3], make_folds(labels, 3, 0, groups))
+    divisions = [made[start : start + 3] for start in range(0, 12, 3)]
+    for division in divisions:
+        assert sorted(np.concatenate([rows for _, rows in division]).tolist()) == list(range(60))
+    for first, second in combinations(divisions, 2):
+        assert not are_same_folds(first, second)
 
 
 @pytest.mark.parametrize("folds", [-1, 0, 1, 6, 100])

@@ -35,7 +35,7 @@ def quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 def add(explanations: Explanations, path: str, largest: float = 1.0) -> str:
     evidence = np.full((7, 7), largest, np.float32)
     row = {"path": path, "probability": 0.25, "label": "normal", "score": 0.3, "members": [0.25]}
-    return add_explanation(explanations, IMAGE, evidence, row, called_from=0.5, **MODEL)
+    return add_explanation(explanations, IMAGE, evidence, 1.0, row, called_from=0.5, **MODEL)
 
 
 @pytest.mark.parametrize(

@@ -349,6 +349,9 @@ PLANS: dict[str, Callable[[dict[str, Any]], object]] = {
     "much padding": lambda plan: find_layer(plan, "Resizing").update(
         class_name="ZeroPadding2D", config={"padding": [[10**6, 0], [0, 0]]}
     ),
+    "much cropping": lambda plan: find_layer(plan, "Cropping2D")["config"].update(
+        cropping=[[600, 0], [0, 0]]
+    ),
     "negative": lambda plan: find_layer(plan, "Dense")["config"].update(units=-1),
     "text for a number": lambda plan: find_layer(plan, "Dense")["config"].update(units="8"),
     "no settings": lambda plan: find_layer(plan, "Dense").update(config=None),

@@ -26,6 +26,7 @@ from pneumocli.core.model import (
     find_cut,
     join_classifier,
     join_ensemble,
+    measure_seen,
     name_cut,
     split_classifier,
 )
@@ -68,8 +69,8 @@ def build_bare(image_size: int, weights: Path | None) -> keras.Model:
     return keras.Model(image, keras.layers.Activation("linear")(image))
 
 
-def feed(images: NDArray[np.uint8], image_size: int) -> NDArray[np.float32]:
-    config = TrainConfig(image_size=image_size, head_units=1, tune_layers=0)
+def feed(images: NDArray[np.uint8], image_size: int, center_crop: float = 1.0) -> NDArray[np.float32]:
+    config = TrainConfig(image_size=image_size, center_crop=center_crop, head_units=1, tune_layers=0)
     trunk = build_parts(images.shape[1], config, None, backbone_builder=build_bare).trunk
     return run_all(trunk, images)
 
@@ -82,6 +83,26 @@ def test_network_is_fed_what_its_weights_were_trained_on(pixels: int, image_size
     )
     expected = keras.applications.resnet50.preprocess_input(np.repeat(enlarged, 3, axis=-1))
     np.testing.assert_array_equal(feed(grey, image_size), expected)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "image_size", "center_crop", "side"),
+    [(28, 112, 0.93, 120), (28, 224, 0.93, 240), (28, 56, 0.5, 112), (64, 32, 0.9, 36), (28, 32, 0.99, 32)],
+)
+def test_network_is_fed_the_middle_of_the_image(
+    pixels: int, image_size: int, center_crop: float, side: int
+) -> None:
+    grey = np.random.default_rng(1).integers(0, 256, (3, pixels, pixels, 1), dtype=np.uint8)
+    margin = (side - image_size) // 2
+    whole = feed(grey, side)
+    middle = whole[:, margin : margin + image_size, margin : margin + image_size]
+    np.testing.assert_array_equal(feed(grey, image_size, center_crop), middle)
+
+
+@pytest.mark.parametrize(("image_size", "center_crop", "seen"), [(112, 0.93, 112 / 120), (32, 1.0, 1.0)])
+def test_model_tells_what_share_of_an_image_it_sees(image_size: int, center_crop: float, seen: float) -> None:
+    config = TrainConfig(image_size=image_size, center_crop=center_crop, head_units=1, tune_layers=0)
+    assert measure_seen(build_parts(28, config, None, backbone_builder=build_bare).trunk) == seen
 
 
 def test_enlarging_is_bilinear() -> None:
@@ -331,13 +352,20 @@ def test_random_backbone_follows_the_seed_and_not_the_fold() -> None:
 
 
 @pytest.mark.parametrize("tune_layers", [0, 6, 12])
-def test_views_enter_behind_the_enlargement(
-    tiny_backbone: BackboneBuilder, images: NDArray[np.uint8], tune_layers: int
+@pytest.mark.parametrize(("center_crop", "margin"), [(1.0, 0), (0.8, 4)])
+def test_views_enter_behind_enlargement_and_crop(
+    tiny_backbone: BackboneBuilder,
+    images: NDArray[np.uint8],
+    tune_layers: int,
+    center_crop: float,
+    margin: int,
 ) -> None:
-    config = change(SMALL, tune_layers=tune_layers)
+    config = change(SMALL, tune_layers=tune_layers, center_crop=center_crop)
     trunk = build_parts(28, config, None, backbone_builder=tiny_backbone).trunk
-    grey = keras.layers.Resizing(32, 32, "bilinear")(images.astype(np.float32))
-    from_views = run_all(enter_views(trunk), keras.ops.convert_to_numpy(grey))
+    side = 32 + 2 * margin
+    grey = keras.layers.Resizing(side, side, "bilinear")(images.astype(np.float32))
+    seen = keras.ops.convert_to_numpy(grey)[:, margin : margin + 32, margin : margin + 32]
+    from_views = run_all(enter_views(trunk), seen)
     np.testing.assert_array_equal(from_views, run_all(trunk, images))
 
 

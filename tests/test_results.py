@@ -117,14 +117,23 @@ def make_run(
     decision = {}
     for split, size in sizes.items():
         y_true = (rng.permutation(size) % 8 < 5).astype(np.int64)
-        rows = draw_scores(rng, y_true, FOLDS)
+        members = FOLDS * record.settings.repeats
+        rows = draw_scores(rng, y_true, members)
         if split == "out_of_fold":
-            fold = rng.permutation(size) % FOLDS
-            main, whole = "pooled", rows[fold, np.arange(size)]
-            parts = [np.flatnonzero(fold == number) for number in range(FOLDS)]
+            folds = [
+                rng.permutation(size) % FOLDS + FOLDS * repeat for repeat in range(record.settings.repeats)
+            ]
+            held_out = np.array([rows[fold, np.arange(size)] for fold in folds], np.float64)
+            main, whole = "pooled", held_out.mean(axis=0).astype(np.float32)
+            parts = [
+                np.flatnonzero(fold == number)
+                for number in range(members)
+                for fold in folds
+                if number in fold
+            ]
         else:
-            main, whole = "ensemble", (rows.astype(np.float64).sum(axis=0) / FOLDS).astype(np.float32)
-            parts = [np.arange(size)] * FOLDS
+            main, whole = "ensemble", (rows.astype(np.float64).sum(axis=0) / members).astype(np.float32)
+            parts = [np.arange(size)] * members
         models = {}
         for number, (row, part) in enumerate(zip(rows, parts, strict=True), start=1):
             write_scores(path / f"fold_{number}", split, Scores(part, y_true[part], row[part]), data.name)
@@ -290,6 +299,34 @@ def test_kept_scores_are_those_of_the_run_and_of_its_folds(tmp_path: Path) -> No
                         arrays[f"{split}_member_scores"][number - 1], fold["y_score"]
                     )
     assert set(arrays) == {"out_of_fold_fold", "val_member_scores", "test_member_scores"}
+
+
+def test_repeats_are_kept_with_the_scores_of_each(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs", repeats=2)
+    mine = keep(run, tmp_path / "results", "mine")
+    assert kept.read_kept(mine).about["command"] == (
+        "pneumocli cv --folds 3 --recipe original --repeats 2 --seed 0"
+    )
+    with np.load(mine / "scores.npz", allow_pickle=False) as found:
+        fold_of, scores = found["out_of_fold_fold"], found["out_of_fold_repeat_scores"]
+        whole = found["out_of_fold_y_score"]
+    assert fold_of.shape == scores.shape == (2, SIZES["out_of_fold"])
+    for number in range(1, 2 * FOLDS + 1):
+        with np.load(run / f"fold_{number}" / "scores_out_of_fold.npz") as fold:
+            repeat = (number - 1) // FOLDS
+            np.testing.assert_array_equal(np.flatnonzero(fold_of[repeat] == number), fold["index"])
+            np.testing.assert_array_equal(scores[repeat][fold["index"]], fold["y_score"])
+    np.testing.assert_array_equal(whole, scores.astype(np.float64).mean(axis=0).astype(np.float32))
+
+
+def test_pooled_scores_that_are_not_the_repeats_mean_are_refused(tmp_path: Path) -> None:
+    mine = keep(make_run(tmp_path / "runs", repeats=2), tmp_path / "results", "mine")
+    with np.load(mine / "scores.npz", allow_pickle=False) as found:
+        arrays = dict(found)
+    arrays["out_of_fold_repeat_scores"] = arrays["out_of_fold_repeat_scores"][::-1] / 2
+    np.savez(mine / "scores.npz", **arrays)
+    with pytest.raises(kept.RunError, match="not the mean of the repeats'"):
+        kept.read_kept(mine)
 
 
 def test_no_path_of_the_machine_is_kept(tmp_path: Path) -> None:

@@ -96,5 +96,24 @@ def test_folds_are_pooled_by_row() -> None:
 
 
 def test_row_in_two_folds_is_refused() -> None:
-    with pytest.raises(RunError, match="two folds"):
+    with pytest.raises(RunError, match="by 2 folds, not by 1"):
         pool_scores([make_scores(1, 2), make_scores(2, 3)])
+
+
+def test_repeats_are_averaged_by_row() -> None:
+    scores = [np.float32([0.1, 0.7]), np.float32([0.3]), np.float32([0.2]), np.float32([0.6, 0.35])]
+    rows = [np.array([0, 2]), np.array([1]), np.array([2]), np.array([1, 0])]
+    labels = np.array([0, 1, 1])
+    parts = [Scores(row, labels[row], part) for row, part in zip(rows, scores, strict=True)]
+    pooled = pool_scores(parts, repeats=2)
+    np.testing.assert_array_equal(pooled.index, [0, 1, 2])
+    np.testing.assert_array_equal(pooled.y_true, labels)
+    np.testing.assert_allclose(pooled.y_score, [(0.1 + 0.35) / 2, (0.3 + 0.6) / 2, (0.7 + 0.2) / 2])
+    assert pooled.y_score.dtype == np.float32
+
+
+@pytest.mark.parametrize("lost", range(4))
+def test_row_that_a_repeat_lacks_is_refused(lost: int) -> None:
+    parts = [make_scores(0), make_scores(1, 2), make_scores(0, 1), make_scores(2)]
+    with pytest.raises(RunError, match="by 1 folds, not by 2"):
+        pool_scores([part for number, part in enumerate(parts) if number != lost], repeats=2)

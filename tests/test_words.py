@@ -35,10 +35,18 @@ def test_images_trained_on_may_be_harder_than_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pixels", "words"), [(28, " Then enlarged to 112 px."), (224, " Then shrunk to 112 px."), (112, "")]
+    ("pixels", "center_crop", "words"),
+    [
+        (28, 1.0, " Then enlarged to 112 px."),
+        (224, 1.0, " Then shrunk to 112 px."),
+        (112, 1.0, ""),
+        (28, 0.93, " Then enlarged to 120 px. Of these the network sees the middle 112."),
+        (120, 0.93, " Of these the network sees the middle 112."),
+    ],
 )
-def test_what_becomes_of_an_image_before_the_network(pixels: int, words: str) -> None:
-    assert describe_input(pixels, ROBUST) == words
+def test_what_becomes_of_an_image_before_the_network(pixels: int, center_crop: float, words: str) -> None:
+    settings = ROBUST.model_copy(update={"center_crop": center_crop})
+    assert describe_input(pixels, settings) == words
 
 
 def summarize_single(tmp_path: Path, early_stopping: bool, name: str = "single") -> Summary:
@@ -71,8 +79,8 @@ def test_the_checklist_says_the_same(tmp_path: Path) -> None:
     summary = summarize_run(run)
     answers = {number: item.answer for item in list_items(summary) for number in item.claim}
     assert describe_optimizer(ROBUST) in answers["25"] and describe_loss(ROBUST) in answers["25"]
-    assert "enlarged to 112 px" in answers["9"]
+    assert "enlarged to 118 px" in answers["9"]
     data = run.record.data.model_copy(update={"pixels": 224})
     large = replace(summary, run=replace(run, record=run.record.model_copy(update={"data": data})))
     answers = {number: item.answer for item in list_items(large) for number in item.claim}
-    assert "shrunk to 112 px" in answers["9"]
+    assert "shrunk to 118 px" in answers["9"]

@@ -65,7 +65,7 @@ def show_fold(run: Run, fold: int, output_format: Format, quiet: bool) -> None:
     """Print one fold's figures on stdout, and on stderr what the run still lacks and what completes it."""
     show_figures(read_figures(run.fold_path(fold), OUT_OF_FOLD), output_format)
     done = run.finished_folds()
-    missing = [name_fold(other) for other in range(1, (run.record.folds or 0) + 1) if other not in done]
+    missing = [name_fold(other) for other in run.record.fold_numbers if other not in done]
     command = shlex.join(["pneumocli", "ensemble", str(run.path)])
     lacks = f"it lacks {', '.join(missing)}; " if missing else ""
     say(f"run: {run.path}; {lacks}when all folds are there, complete it with: {command}", quiet)

@@ -166,7 +166,7 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
     if asked.name is not None:
         check_form(asked.name)
     if asked.fold is not None:
-        check_fold(asked.fold, folds or 0)
+        check_fold(asked.fold, (folds or 0) * config.repeats)
     dataset = data.dataset
     _ = dataset.train, dataset.val
     if config.subset is not None:
@@ -222,7 +222,11 @@ def _choose_settings(asked: Asked, record: RunRecord | None) -> tuple[TrainConfi
             record.folds or DEFAULT_FOLDS,
         )
     if asked.kind == "train":
-        return config, None
+        if asked.settings["repeats"] not in (None, 1):
+            raise SettingError(
+                "train makes one model, without folds to repeat; leave --repeats out, or take cv"
+            )
+        return config.model_copy(update={"repeats": 1}), None
     return config, folds if asked.folds is None else asked.folds
 
 

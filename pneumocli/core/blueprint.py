@@ -19,6 +19,7 @@ LAYERS = frozenset(
         "BatchNormalization",
         "Concatenate",
         "Conv2D",
+        "Cropping2D",
         "Dense",
         "Dropout",
         "GlobalAveragePooling1D",
@@ -44,8 +45,9 @@ ALLOWED: Mapping[str | None, frozenset[str]] = {
 ACTIVATIONS = frozenset({"linear", "relu", "sigmoid", "softmax"})
 
 MOST_LAYERS = 10_000  # ResNet-50 has 190; an ensemble has as many again a member at most
-LARGEST_SIDE = 1024  # of the network's input, as of the setting image_size
+LARGEST_SIDE = 2048  # of an enlarged image: image_size is at most 1024, center_crop at least half
 LARGEST_PADDING = 16
+LARGEST_CROPPING = 512
 BYTES_A_WEIGHT = 4
 
 
@@ -113,6 +115,8 @@ def _count_weights(layer: dict[str, Any]) -> int:
         raise ValueError(f"its plan has {name} with {extra[0]}, which no model of pneumocli has")
     if name == "Resizing":
         _check_sizes(name, [config.get("height"), config.get("width")], LARGEST_SIDE)
+    if name == "Cropping2D":
+        _check_sizes(name, config.get("cropping"), LARGEST_CROPPING)
     if name == "ZeroPadding2D":
         _check_sizes(name, config.get("padding"), LARGEST_PADDING)
     if name not in ("BatchNormalization", "Conv2D", "Dense"):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pneumocli.core.archive import check_arrays
 from pneumocli.core.errors import DataError, PneumoError
 from pneumocli.core.reading import open_file
-from pneumocli.core.seeding import derive_generator
+from pneumocli.core.seeding import derive_generator, derive_seed
 
 NORMAL, PNEUMONIA = 0, 1
 CLASS_NAMES = ("normal", "pneumonia")
@@ -241,16 +241,22 @@ def draw_subset(dataset: Dataset, images: int, seed: int) -> Dataset:
 
 
 def make_folds(
-    labels: NDArray[np.int64], folds: int, seed: int, groups: NDArray[np.int64] | None = None
+    labels: NDArray[np.int64],
+    folds: int,
+    seed: int,
+    groups: NDArray[np.int64] | None = None,
+    *,
+    repeats: int = 1,
 ) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Split rows into stratified folds; every row is held out exactly once.
+    """Split rows into stratified folds, once or anew several times; every row is held out once each time.
 
     Args:
         labels: (N,), 0 or 1.
         groups: (N,), rows of the same number stay in the same fold; None if each is on its own.
+        repeats: divisions. The first is drawn by the seed itself, the others by seeds that derive from it.
 
     Returns:
-        For each fold the sorted rows to train on and the sorted rows held out.
+        For each fold the sorted rows to train on and the sorted rows held out, one division after another.
 
     Raises:
         DataError: fewer than 2 folds, more than there are groups with the smaller class, or a fold is
@@ -268,8 +274,11 @@ def make_folds(
             f"the number of {what} of the smaller class"
         )
     kind = StratifiedGroupKFold if is_grouped else StratifiedKFold
-    splitter = kind(n_splits=folds, shuffle=True, random_state=seed)
-    made = list(splitter.split(labels, labels, numbers if is_grouped else None))
+    made: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+    for repeat in range(repeats):
+        drawn = seed if repeat == 0 else derive_seed(seed, "folds", repeat)
+        splitter = kind(n_splits=folds, shuffle=True, random_state=drawn)
+        made += splitter.split(labels, labels, numbers if is_grouped else None)
     # StratifiedGroupKFold evens out the shares and promises nothing: few large groups may spoil it.
     for fold, (_, held_out) in enumerate(made, start=1):
         counts = np.bincount(labels[held_out], minlength=2)

@@ -128,7 +128,7 @@ def cross_validate(
     Near duplicates among the training images, and the groups that these have, stay in one fold.
 
     Args:
-        folds: number of stratified folds of the training split.
+        folds: number of stratified folds of the training split; with `config.repeats` so many models each.
         runs_dir, cache, name, resume: as for `train_single`.
         jobs: folds trained side by side, each in a process of its own with its share of the cores;
             None takes as many as are fastest on this machine.
@@ -142,7 +142,7 @@ def cross_validate(
     """
     dataset = _take_subset(data.dataset, config)
     groups = group_images(dataset.train)
-    parts = make_folds(dataset.train.labels, folds, config.seed, groups)
+    parts = make_folds(dataset.train.labels, folds, config.seed, groups, repeats=config.repeats)
     record = describe_run("cv", data, dataset, weights, config, folds, groups)
     stopped = find_begun(runs_dir, record, name=name, resume=resume, fold=fold, notify=notify)
     if stopped is not None and stopped.is_complete:
@@ -154,7 +154,7 @@ def cross_validate(
     if stopped is not None and fold in finished:
         return stopped
     check_place(runs_dir)
-    left = folds - len(finished) if fold is None else 1
+    left = len(parts) - len(finished) if fold is None else 1
     if workers is not None:
         jobs = workers.choose_jobs(jobs, left)
     elif jobs is None:

@@ -24,13 +24,14 @@ from numpy.typing import NDArray
 from pneumocli.core.data import CLASS_NAMES
 from pneumocli.core.errors import RunError
 from pneumocli.core.inference import FEWEST, ready, run_filled
-from pneumocli.core.model import enter_pool, split_members
+from pneumocli.core.model import enter_pool, measure_seen, split_members
 from pneumocli.core.prediction import Illustrate, Prediction
 
 BATCH_SIZE = 8  # of the last maps, each member's (h, w, 2048), which are large
 
-# Draws and keeps one picture, and returns its path: image uint8 (P, P), map float32 (h, w), the answer.
-Draw = Callable[[NDArray[np.uint8], NDArray[np.float32], dict[str, object]], str]
+# Draws and keeps one picture, and returns its path: image uint8 (P, P), map float32 (h, w), the share of the
+# image's side that the map is of, its middle, and the answer.
+Draw = Callable[[NDArray[np.uint8], NDArray[np.float32], float, dict[str, object]], str]
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,12 @@ class Explainer:
     Attributes:
         network: uint8 (B, P, P, 1) to the last maps of the K members, float32 (B, K, h, w, C).
         heads: the dense layers of each member's head, first to last.
+        seen: share of an image's side that maps are of, its middle.
     """
 
     network: keras.Model
     heads: list[list[DenseLayer]]
+    seen: float
 
 
 def open_explainer(model: keras.Model) -> Explainer:
@@ -70,7 +73,8 @@ def open_explainer(model: keras.Model) -> Explainer:
     features = trunk(image)
     last = [enter_pool(parts.tail, f"maps_{number}")(features) for number, parts in enumerate(members)]
     network = keras.Model(image, keras.ops.stack(last, axis=1), name="last_maps")
-    return Explainer(ready(network), [read_head(parts.head) for parts in members])
+    heads = [read_head(parts.head) for parts in members]
+    return Explainer(ready(network), heads, measure_seen(trunk))
 
 
 def read_head(head: keras.Model) -> list[DenseLayer]:
@@ -157,6 +161,6 @@ def explain_with(model: keras.Model, draw: Draw) -> Illustrate:
             return
         maps = map_evidence(explainer, np.stack(images), [answer.label for answer in predictions])
         for image, evidence, answer in zip(images, maps, predictions, strict=True):
-            yield replace(answer, explanation=draw(image, evidence, answer.to_row()))
+            yield replace(answer, explanation=draw(image, evidence, explainer.seen, answer.to_row()))
 
     return illustrate

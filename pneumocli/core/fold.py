@@ -71,7 +71,7 @@ def train_fold_on_cluster(task: FoldTask, listen: Listener) -> str:
 def train_fold(task: FoldTask, material: Material, listen: Listener) -> None:
     """Train a fold, score its held-out images, and put its folder in place when it is whole."""
     run, fold = task.run, task.fold
-    title = f"{name_fold(fold)} of {run.record.folds}"
+    title = f"{name_fold(fold)} of {len(run.record.fold_numbers)}"
     trained = train_classifier(
         material, task.trained_rows, fold=fold, title=title, checkpoint=task.checkpoint, listen=listen
     )

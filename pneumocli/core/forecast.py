@@ -108,7 +108,9 @@ def foresee(
     if folds is None or fold is not None:
         jobs = 1
     elif jobs is None:
-        jobs = max(1, choose_jobs(folds - len(finished), config.deterministic, count_gpus()))
+        jobs = max(
+            1, choose_jobs(len(record.fold_numbers) - len(finished), config.deterministic, count_gpus())
+        )
     plan = plan_run(
         dataset,
         config,

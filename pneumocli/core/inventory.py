@@ -74,7 +74,7 @@ def _describe(path: Path) -> RunEntry:
     record = run.record
     known: dict[str, Any] = {
         "kind": record.kind,
-        "folds": record.folds,
+        "folds": None if record.folds is None else len(record.fold_numbers),
         "finished": None if record.folds is None else len(run.finished_folds()),
         "recipe": record.settings.recipe,
         "data": record.data.name,

@@ -152,7 +152,8 @@ def prepare_material(
 
     def pass_split(name: str, kept: Kept) -> SplitFeatures:
         images = dataset.splits[name].images
-        return pass_once(name, images, images[..., np.newaxis], {}, parts, Precision.FLOAT32, kept)
+        key = {"center_crop": config.center_crop}
+        return pass_once(name, images, images[..., np.newaxis], key, parts, Precision.FLOAT32, kept)
 
     train, val = pass_split("train", keep_plain(config)), pass_split("val", Kept())
     views: tuple[SplitFeatures, ...] = (train,)

@@ -100,7 +100,7 @@ def _assemble(pixels: int, config: TrainConfig, backbone: keras.Model, fold: int
         is_tuned = position >= len(layers) - config.tune_layers
         layer.trainable = is_tuned and not isinstance(layer, keras.layers.BatchNormalization)
     cut = layers[find_cut(backbone, config.tune_layers)].output
-    trunk = _build_trunk(pixels, config.image_size, keras.Model(backbone.input, cut, name="frozen"))
+    trunk = _build_trunk(pixels, config, keras.Model(backbone.input, cut, name="frozen"))
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(backbone.output)
     tail = keras.Model(cut, pooled, name="tail")
     return Parts(trunk, tail, _build_head(pooled.shape[-1], config, fold))
@@ -125,8 +125,14 @@ def name_cut(trunk: keras.Model) -> str:
 
 
 def enter_views(trunk: keras.Model) -> keras.Model:
-    """Return the trunk from behind its enlargement: float32 grey (B, S, S, 1) of 0 to 255 in."""
-    return keras.Model(trunk.get_layer("enlarge").output, trunk.output)
+    """Return the trunk from behind enlargement and crop: float32 grey (B, S, S, 1) of 0 to 255 in."""
+    return keras.Model(trunk.get_layer("three_channels").input[0], trunk.output)
+
+
+def measure_seen(trunk: keras.Model) -> float:
+    """Return the share of an image's side that the network sees, its middle."""
+    crops = [layer for layer in trunk.layers if isinstance(layer, keras.layers.Cropping2D)]
+    return float(crops[0].output.shape[1] / crops[0].input.shape[1]) if crops else 1.0
 
 
 def copy_weights(source: Parts, target: Parts) -> None:
@@ -158,14 +164,18 @@ def find_cut(backbone: keras.Model, tune_layers: int) -> int:
     return max(i for i in range(first_trainable) if all(use <= i for use in last_use[:i]))
 
 
-def _build_trunk(pixels: int, image_size: int, frozen: keras.Model) -> keras.Model:
+def _build_trunk(pixels: int, config: TrainConfig, frozen: keras.Model) -> keras.Model:
     # float32 whatever the training's precision: caffe offsets round in bfloat16.
     image = keras.Input((pixels, pixels, 1), dtype="uint8", name="image")
     grey = keras.layers.Rescaling(1.0, dtype="float32", name="to_float")(image)
     # Keras takes Resizing for training-time augmentation, and hands its `training=True` on to all that comes
     # behind it: a joined model that is called, not asked to predict, would drop out units.
-    enlarge = keras.layers.Resizing(image_size, image_size, "bilinear", dtype="float32", name="enlarge")
+    side = config.resized
+    enlarge = keras.layers.Resizing(side, side, "bilinear", dtype="float32", name="enlarge")
     grey = enlarge(grey, training=False)
+    margin = (side - config.image_size) // 2
+    if margin:
+        grey = keras.layers.Cropping2D(margin, dtype="float32", name="middle")(grey)
     channels = keras.layers.Concatenate(dtype="float32", name="three_channels")([grey, grey, grey])
     offsets = [-mean for mean in CAFFE_MEANS]
     scaled = keras.layers.Rescaling(1.0, offset=offsets, dtype="float32", name="caffe_scaling")(channels)

@@ -77,13 +77,14 @@ def pool_folds(run: Run, train: Split, groups: NDArray[np.int64]) -> None:
         name_fold(fold): read_scores(folder, OUT_OF_FOLD)
         for fold, folder in enumerate(run.member_paths(), start=1)
     }
-    pooled = pool_scores(list(folds.values()))
+    pooled = pool_scores(list(folds.values()), run.record.settings.repeats)
     if len(pooled.index) != data.train_images:
         raise RunError(
             f"{run.path}: {len(pooled.index)} of {data.train_images} training images were held out "
             "by a fold; the run folder is damaged"
         )
-    typical = fit_typical(read_pooled_maps(run.member_paths()), groups)
+    # One repeat has every image once, and the frozen features are the same in all.
+    typical = fit_typical(read_pooled_maps(run.member_paths()[: run.record.folds]), groups)
     if typical is not None:
         write_typical(run.path, typical)
     decision = fix_decision(run.record.settings.rule, pooled, OUT_OF_FOLD, data.name)

@@ -124,7 +124,7 @@ def plan_run(
         steps.append(Step("likeness to train", "model", "likeness", Precision.FLOAT32, n, n, again))
     else:
         groups = group_images(train) if groups is None else groups
-        parts = make_folds(train.labels, folds, config.seed, groups)
+        parts = make_folds(train.labels, folds, config.seed, groups, repeats=config.repeats)
         for number, (rows, held_out) in enumerate(parts, start=1):
             is_finished, is_ours = number in finished, fold in (None, number)
             planned.append(
@@ -138,7 +138,7 @@ def plan_run(
             )
             if not is_ours:
                 continue
-            title = f"{name_fold(number)} of {folds}"
+            title = f"{name_fold(number)} of {len(parts)}"
             steps += list_model_steps(
                 title, len(rows), config, precision, cut, cache is not None, is_finished
             )
@@ -160,7 +160,7 @@ def plan_run(
         cut=cut.name,
         feature_bytes=sum(bank.bytes for bank in banks),
         kept_bytes=sum(bank.bytes for bank in banks if bank.step.is_kept),
-        model_bytes=_count_model_bytes(config) * (folds or 1),
+        model_bytes=_count_model_bytes(config) * (len(planned) or 1),
         room_bytes=left * _count_model_bytes(config) + min(jobs, left) * _count_checkpoint_bytes(config, cut),
         data_bytes=sum(split.images.nbytes for split in dataset.splits.values()),
         jobs=jobs,
@@ -180,7 +180,7 @@ def try_folds(
         DataError: the data cannot be divided so.
     """
     groups = group_images(dataset.train)
-    make_folds(dataset.train.labels, folds, config.seed, groups)
+    make_folds(dataset.train.labels, folds, config.seed, groups, repeats=config.repeats)
     several, images = count_groups(groups)
     if several:
         notify(f"groups: {several} of more than one image ({images} images), each kept in one fold")

@@ -68,7 +68,7 @@ class RunRecord(BaseModel):
     schema_version: Literal[1] = 1
     kind: Kind
     created: str = Field(description="UTC, ISO 8601")
-    folds: int | None = Field(description="number of folds; none for a single model")
+    folds: int | None = Field(description="number of folds of one repeat; none for a single model")
     settings: TrainConfig
     data: DataRecord
     groups: GroupsRecord | None = Field(None, description="none for a single model, which has no folds")
@@ -76,6 +76,11 @@ class RunRecord(BaseModel):
     precision: Precision = Field(description="of training, as it was chosen on the machine")
     preparation: int = Field(description="version of the way image files become pixels")
     versions: dict[str, str]
+
+    @property
+    def fold_numbers(self) -> range:
+        """The folds of all repeats, counted from 1, a model each; none for a single model."""
+        return range(1, (self.folds or 0) * self.settings.repeats + 1)
 
     def find_other_inputs(self, other: "RunRecord") -> str | None:
         """Return in words which input of another record is not this one's; None if all are the same.

@@ -95,18 +95,17 @@ class Run:
 
     def held_folds(self) -> list[int]:
         """Return the folds, counted from 1, that a process is training alone."""
-        folds = range(1, (self.record.folds or 0) + 1)
-        return [fold for fold in folds if is_held_file(self.fold_lock_path(fold))]
+        return [fold for fold in self.record.fold_numbers if is_held_file(self.fold_lock_path(fold))]
 
     def member_paths(self) -> list[Path]:
         """Return the folders that hold a `model.keras`: the folds', or the run's own."""
         if self.record.folds is None:
             return [self.path]
-        return [self.fold_path(fold) for fold in range(1, self.record.folds + 1)]
+        return [self.fold_path(fold) for fold in self.record.fold_numbers]
 
     def finished_folds(self) -> list[int]:
         """Return the folds, counted from 1, that are whole."""
-        return [fold for fold in range(1, (self.record.folds or 0) + 1) if self.fold_path(fold).is_dir()]
+        return [fold for fold in self.record.fold_numbers if self.fold_path(fold).is_dir()]
 
 
 def check_form(name: str) -> None:
@@ -207,7 +206,7 @@ def discard_empty(run: Run, *, hopeless: bool = False) -> None:
     Args:
         hopeless: what is under way would not be finished if it went on, so it does not count.
     """
-    locks = {run.fold_lock_path(fold).name for fold in range(1, (run.record.folds or 0) + 1)}
+    locks = {run.fold_lock_path(fold).name for fold in run.record.fold_numbers}
     under_way = set(run.path.glob(CHECKPOINTS)) | set(run.path.glob(".*.partial*")) if hopeless else set()
     found = {path.name for path in run.path.iterdir() if path not in under_way}
     if found <= {CONFIG, LOCK, INPUTS, *locks}:

@@ -83,19 +83,23 @@ def _check_form(scores: Scores) -> None:
         raise ValueError("labels or probabilities out of range")
 
 
-def pool_scores(parts: Sequence[Scores]) -> Scores:
-    """Return the scores of all folds as one, ordered by index.
+def pool_scores(parts: Sequence[Scores], repeats: int = 1) -> Scores:
+    """Return the scores of all folds as one, ordered by index; an image's is the mean over the repeats.
 
     Raises:
-        RunError: an image occurs in two folds.
+        RunError: an image occurs more or less often than once a repeat.
     """
-    index = np.concatenate([part.index for part in parts])
-    order = np.argsort(index, kind="stable")
-    pooled = Scores(
-        index[order],
-        np.concatenate([part.y_true for part in parts])[order],
-        np.concatenate([part.y_score for part in parts])[order],
+    index, first, row_of, times = np.unique(
+        np.concatenate([part.index for part in parts]),
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
     )
-    if len(np.unique(index)) != len(index):
-        raise RunError("an image was held out by two folds; the run folder mixes parts of several runs")
-    return pooled
+    if (times != repeats).any():
+        raise RunError(
+            f"an image was held out by {times[times != repeats][0]} folds, not by {repeats}; "
+            "the run folder mixes parts of several runs"
+        )
+    sums = np.bincount(row_of, np.concatenate([part.y_score for part in parts]).astype(np.float64))
+    y_true = np.concatenate([part.y_true for part in parts])[first]
+    return Scores(index, y_true, (sums / repeats).astype(np.float32))

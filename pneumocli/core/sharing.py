@@ -35,7 +35,7 @@ PATIENCE = 30.0  # seconds; to make a run, or to begin a fold, takes a moment
 
 
 def check_fold(fold: int, folds: int) -> None:
-    """Check that there is such a fold.
+    """Check that there is such a fold, of those of all repeats.
 
     Raises:
         SettingError: there is not.
@@ -66,7 +66,7 @@ def find_begun(
         RunError: the run was begun with other inputs, or the name of a new one cannot be had.
     """
     if fold is not None:
-        check_fold(fold, record.folds or 0)
+        check_fold(fold, len(record.fold_numbers))
     if fold is None or resume is not None:
         return find_stopped(runs_dir, record, name, resume, notify)
     if name is None:
@@ -172,7 +172,7 @@ def check_folds(run: Run) -> None:
         RunError: some are not; the message names them.
     """
     finished, held = run.finished_folds(), run.held_folds()
-    missing = [fold for fold in range(1, (run.record.folds or 0) + 1) if fold not in finished]
+    missing = [fold for fold in run.record.fold_numbers if fold not in finished]
     if missing:
         named = ", ".join(name_fold(fold) + " (being trained)" * (fold in held) for fold in missing)
         raise RunError(

@@ -212,7 +212,7 @@ def _read_courses(run: Run) -> dict[str, Course]:
     """Return how training went, of the models whose history can be read."""
     names = [run.name]
     if run.record.folds is not None:
-        names = [name_fold(fold) for fold in range(1, run.record.folds + 1)]
+        names = [name_fold(fold) for fold in run.record.fold_numbers]
     found = {}
     for name, folder in zip(names, run.member_paths(), strict=True):
         try:
@@ -243,7 +243,7 @@ def _list_gaps(
     if not run.is_complete:
         done = "Its training has not come to its end."
         if run.record.folds is not None:
-            done = f"{len(run.finished_folds())} of {run.record.folds} folds are trained."
+            done = f"{len(run.finished_folds())} of {len(run.record.fold_numbers)} folds are trained."
         yield Gap(
             f"The run is not complete. {done}",
             f"give the command that began it again (pneumocli {run.record.kind} ...): it goes on from there",

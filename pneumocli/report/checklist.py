@@ -14,6 +14,7 @@ from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
 from pneumocli.report.words import (
     describe_attribution,
+    describe_folds,
     describe_head,
     describe_input,
     describe_loss,
@@ -154,7 +155,7 @@ def _list_partitions(summary: Summary) -> Iterator[Item]:
     record = summary.run.record
     parts = "train, val and test as the data set has them, or divided by the seed where own data name none"
     if record.folds is not None:
-        parts += f"; train in {record.folds} stratified folds by seed {record.settings.seed}"
+        parts += f"; train in {describe_folds(record)}, by seed {record.settings.seed}"
     yield _item(
         "19", "12a", "How images were divided, and which part is used for what", f"{parts}.".capitalize()
     )
@@ -196,7 +197,7 @@ def _list_model(summary: Summary) -> Iterator[Item]:
     yield _item("26", "", "How the final model was chosen", f"{kept}; nothing by test images.")
     joined = "None: one model."
     if record.folds is not None:
-        joined = f"The mean of the probabilities of {record.folds} models, one a fold."
+        joined = f"The mean of the probabilities of {len(record.fold_numbers)} models, one a fold."
     yield _item("27", "", "How models were joined", joined)
     yield _item(
         "",

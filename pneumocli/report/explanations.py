@@ -58,6 +58,7 @@ def add_explanation(
     explanations: Explanations,
     image: NDArray[np.uint8],
     evidence: NDArray[np.float32],
+    seen: float,
     row: Mapping[str, object],
     *,
     called_from: float,
@@ -67,7 +68,7 @@ def add_explanation(
     """Draw one answer's overlay into the explanations and return its path.
 
     Args:
-        image, evidence, called_from: as for `draw_overlay`.
+        image, evidence, seen, called_from: as for `draw_overlay`.
         row: the answer, with path, label and probability.
     """
     name = _choose_name(explanations, str(row["path"]))
@@ -75,6 +76,7 @@ def add_explanation(
         explanations.directory / name,
         image,
         evidence,
+        seen,
         name=str(row["path"]),
         label=str(row["label"]),
         probability=float(str(row["probability"])),
@@ -83,7 +85,9 @@ def add_explanation(
         synthetic=synthetic,
     )
     kept = {key: row[key] for key in ("path", "probability", "label")}
-    explanations.rows.append({"picture": name, **kept, "largest_evidence": float(evidence.max())})
+    explanations.rows.append(
+        {"picture": name, **kept, "largest_evidence": float(evidence.max()), "seen": seen}
+    )
     explanations.maps.append(evidence)
     return str(explanations.directory / name)
 

@@ -6,7 +6,7 @@ from pneumocli.core.config import RECIPES, TrainConfig
 from pneumocli.core.images import describe_preparation
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
-from pneumocli.report.words import name_split
+from pneumocli.report.words import describe_folds, name_split
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def tabulate_origin(summary: Summary) -> Table:
     record = summary.run.record
     rows = [
         Row("run", (summary.run.name,)),
-        Row("kind", ("single model" if record.folds is None else f"{record.folds} stratified folds",)),
+        Row("kind", ("single model" if record.folds is None else describe_folds(record),)),
         Row("begun", (record.created,)),
         Row("seed", (str(record.settings.seed),)),
         Row("arithmetic of training", (f"{record.precision.value}; scores in float32",)),

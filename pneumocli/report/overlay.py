@@ -21,6 +21,7 @@ def draw_overlay(
     path: Path,
     image: NDArray[np.uint8],
     evidence: NDArray[np.float32],
+    seen: float = 1.0,
     *,
     name: str,
     label: str,
@@ -37,32 +38,46 @@ def draw_overlay(
     Args:
         image: uint8 (P, P).
         evidence: float32 (h, w), log-odds a cell, 0 or more: what spoke for `label`.
+        seen: share of the image's side that the network saw, its middle, which the map is of.
         name: of the image, as the user gave it.
         label: what the model called it.
         probability: of pneumonia, 0 to 1.
         called_from: the probability from which on the model calls an image pneumonia.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     # Places are fixed: a computed layout takes longer than all the drawing.
     figure = Figure(figsize=(8.6, 5.6))
-    seen = figure.add_axes((0.02, 0.19, 0.41, 0.63))
+    given = figure.add_axes((0.02, 0.19, 0.41, 0.63))
     overlaid = figure.add_axes((0.45, 0.19, 0.41, 0.63))
     bar = figure.add_axes((0.875, 0.19, 0.02, 0.63))
     # Enlarged as the network does it.
     grey = Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    heat = np.asarray(Image.fromarray(evidence).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-    for axes, title in ((seen, f"as the network saw it ({_size(image)} pixels)"), (overlaid, None)):
+    covered = round(SIDE * seen)
+    heat = np.asarray(Image.fromarray(evidence).resize((covered, covered), Image.Resampling.BILINEAR))
+    # In the pixels of the enlarged image, whose first one's middle is at 0.
+    first = (SIDE - covered) / 2 - 0.5
+    place = (first, first + covered, first + covered, first)
+    if seen < 1:
+        words = f"the image ({_size(image)} pixels); framed, what the network saw"
+        frame = Rectangle((place[0], place[3]), covered, covered, fill=False, color="white", linestyle="--")
+        given.add_patch(frame)
+    else:
+        words = f"as the network saw it ({_size(image)} pixels)"
+    for axes, title in ((given, words), (overlaid, None)):
         axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title or f"where the model looked ({_size(evidence)} cells)", fontsize=10)
         axes.set_axis_off()
     largest = float(evidence.max())
-    colours = overlaid.imshow(heat, cmap=COLOURS, vmin=0, vmax=largest or 1, alpha=OPACITY)
+    colours = overlaid.imshow(heat, cmap=COLOURS, vmin=0, vmax=largest or 1, alpha=OPACITY, extent=place)
+    overlaid.set(xlim=(-0.5, SIDE - 0.5), ylim=(SIDE - 0.5, -0.5))
     scale = figure.colorbar(colours, cax=bar)
     scale.set_label(f"evidence for {label}, log-odds a cell", fontsize=9)
     if largest > 0:
-        overlaid.contour(heat, [largest / 2], colors="black", linewidths=2.4)
-        overlaid.contour(heat, [largest / 2], colors="white", linewidths=1.2)
+        steps = first + 0.5 + np.arange(covered)
+        overlaid.contour(steps, steps, heat, [largest / 2], colors="black", linewidths=2.4)
+        overlaid.contour(steps, steps, heat, [largest / 2], colors="white", linewidths=1.2)
         scale.set_ticks([0, largest / 2, largest], labels=["0", f"{largest / 2:.2g}", f"{largest:.2g}"])
         bar.axhline(largest / 2, color="black", linewidth=2.4)
         bar.axhline(largest / 2, color="white", linewidth=1.2)

@@ -48,6 +48,7 @@ from pneumocli.report.words import (
     SPLIT_WORDS,
     describe_answer,
     describe_attribution,
+    describe_folds,
     describe_groups,
     list_limits,
 )
@@ -200,8 +201,8 @@ def _gather(summary: Summary) -> dict[str, Any]:
 
 def describe_kind(summary: Summary) -> str:
     """Return in words what kind of run it is."""
-    folds = summary.run.record.folds
-    return "a single model" if folds is None else f"a cross-validation in {folds} folds"
+    record = summary.run.record
+    return "a single model" if record.folds is None else f"a cross-validation in {describe_folds(record)}"
 
 
 def tabulate_asked(summary: Summary) -> Table:

@@ -107,7 +107,7 @@ def draw_learning(run: Run) -> list[Entry]:
         RunError: a model's history is missing or damaged.
     """
     record = run.record
-    names = [run.name] if record.folds is None else [name_fold(fold + 1) for fold in range(record.folds)]
+    names = [run.name] if record.folds is None else [name_fold(fold) for fold in record.fold_numbers]
     histories = {name: read_history(folder) for name, folder in zip(names, run.member_paths(), strict=True)}
     title = f"SYNTHETIC {run.name}" if run.synthetic else run.name
     title += f", {record.data.name}"

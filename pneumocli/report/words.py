@@ -7,6 +7,7 @@ from pneumocli.core.config import Schedule, TrainConfig
 from pneumocli.core.decision import Decision
 from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME
 from pneumocli.core.groups import NEAR_CORRELATION
+from pneumocli.core.records import RunRecord
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Scored, Summary
 from pneumocli.core.uncertainty import Estimate
@@ -27,6 +28,12 @@ MEDMNIST = (
     "doi:10.1038/s41597-022-01721-8), made from the chest X-rays of Kermany et al. (Cell 172:1122, 2018, "
     "doi:10.1016/j.cell.2018.02.010). Both are licensed CC BY 4.0: who passes them on names both."
 )
+
+
+def describe_folds(record: RunRecord) -> str:
+    """Return in words how a cross-validation divided its training images."""
+    repeats = record.settings.repeats
+    return f"{record.folds} stratified folds" + (f", drawn {repeats} times" if repeats > 1 else "")
 
 
 def name_split(scored: Scored) -> str:
@@ -99,10 +106,10 @@ def describe_optimizer(settings: TrainConfig) -> str:
 
 
 def describe_input(pixels: int, settings: TrainConfig) -> str:
-    """Return what becomes of an image of that side before the network, a sentence or nothing."""
-    if pixels == settings.image_size:
-        return ""
-    return f" Then {'enlarged' if pixels < settings.image_size else 'shrunk'} to {settings.image_size} px."
+    """Return what becomes of an image of that side before the network, up to two sentences."""
+    side, seen = settings.resized, settings.image_size
+    change = f" Then {'enlarged' if pixels < side else 'shrunk'} to {side} px." if pixels != side else ""
+    return change + (f" Of these the network sees the middle {seen}." if seen < side else "")
 
 
 def describe_rule(decision: Decision) -> str:
