@@ -196,23 +196,23 @@ def _gather_scores(run: Run) -> dict[str, Any]:
             f"{split}_y_score": whole.y_score,
         }
         if split == OUT_OF_FOLD:
-            repeats = run.record.settings.repeats
-            folds = run.record.folds or 0
-            pooled = [pool_scores(members[start : start + folds]) for start in range(0, len(members), folds)]
-            fold_of = np.zeros((repeats, len(whole.index)), np.uint16)
-            for number, member in zip(run.record.fold_numbers, members, strict=True):
-                fold_of[(number - 1) // folds, np.searchsorted(whole.index, member.index)] = number
-            arrays[f"{split}_fold"] = fold_of if repeats > 1 else fold_of[0]
-            if repeats > 1:
-                arrays[REPEAT_SCORES] = np.stack([repeat.y_score for repeat in pooled])
-            members = pooled
+            repeats, folds = run.record.settings.repeats, run.record.folds or 0
+            rows = [pool_scores(members[start : start + folds]) for start in range(0, len(members), folds)]
         else:
-            arrays[f"{split}_member_scores"] = np.stack([member.y_score for member in members])
-        for member in members:
-            if not np.array_equal(member.index, whole.index) or not np.array_equal(
-                member.y_true, whole.y_true
-            ):
+            rows = members
+        for row in rows:
+            if not np.array_equal(row.index, whole.index) or not np.array_equal(row.y_true, whole.y_true):
                 raise RunError(f"{run.path}: the {split} scores of a fold and of the run are of other images")
+        y_score = np.stack([row.y_score for row in rows])
+        if split != OUT_OF_FOLD:
+            arrays[f"{split}_member_scores"] = y_score
+            continue
+        fold_of = np.zeros((repeats, len(whole.index)), np.uint16)
+        for number, member in zip(run.record.fold_numbers, members, strict=True):
+            fold_of[(number - 1) // folds, np.searchsorted(whole.index, member.index)] = number
+        arrays[f"{split}_fold"] = fold_of if repeats > 1 else fold_of[0]
+        if repeats > 1:
+            arrays[REPEAT_SCORES] = y_score
     return arrays
 
 

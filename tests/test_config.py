@@ -16,7 +16,9 @@ def test_original_recipe_has_the_published_numbers() -> None:
     assert RECIPES["original"].model_dump() == {
         "recipe": "original",
         "seed": 0,
+        "repeats": 1,
         "image_size": 224,
+        "center_crop": 1.0,
         "subset": None,
         "batch_size": 32,
         "head_units": 1024,
