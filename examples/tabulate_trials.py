@@ -1,4 +1,4 @@
-"""The trials that `try_recipe.py` has written, as a Markdown table.
+"""The trials that `try_recipe.py` or `try_crop.py` has written, as a Markdown table.
 
 python examples/tabulate_trials.py examples/results/trials.jsonl
 """
@@ -37,6 +37,26 @@ def tabulate_trials(trials: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def tabulate_crops(trials: list[dict[str, Any]]) -> str:
+    """Return the table, a row a share of the side: AUC / log loss of each run and kind of image."""
+    figures = {
+        (
+            trial["center_crop"],
+            trial["images"],
+            trial["run"],
+        ): f"{trial['roc_auc']:.4f} / {trial['log_loss']:.4f}"
+        for trial in trials
+    }
+    columns = list(dict.fromkeys((images, run) for _, images, run in figures))
+    lines = [
+        ("share of the side", *(f"{images}, {run}" for images, run in columns)),
+        ("---",) * (len(columns) + 1),
+    ]
+    for share in sorted({share for share, _, _ in figures}, reverse=True):
+        lines.append((f"{share:g}", *(figures.get((share, *column), "-") for column in columns)))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 if __name__ == "__main__":
-    found = Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
-    print(tabulate_trials([json.loads(line) for line in found]))
+    found = [json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
+    print(tabulate_crops(found) if "center_crop" in found[0] else tabulate_trials(found))

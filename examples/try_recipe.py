@@ -95,11 +95,12 @@ def hold_out_unlike(split: Split) -> NDArray[np.int64]:
     return np.sort(np.array(held_out))
 
 
-def make_foreign(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def make_foreign(images: NDArray[np.uint8], smallest: float = SMALLEST) -> NDArray[np.uint8]:
     """Return images uint8 (N, P, P) as another hospital might have made them, drawn from seed 0.
 
-    Each is shrunk to 70 to 100 % of its frame, the border being the edge gone on, given a gamma of 1/2 to 2,
-    light that rises or falls by up to 25 % of white along a random direction, and a blur of up to 0.8 pixels.
+    Each is shrunk to a share of its frame from `smallest` to 1, the border being the edge gone on, given a
+    gamma of 1/2 to 2, light that rises or falls by up to 25 % of white along a random direction, and a blur
+    of up to 0.8 pixels.
     """
     from scipy.ndimage import affine_transform, gaussian_filter
 
@@ -108,7 +109,7 @@ def make_foreign(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     down, across = np.mgrid[-1 : 1 : images.shape[1] * 1j, -1 : 1 : images.shape[1] * 1j]
     made = []
     for image in images:
-        scale, turn = 1 / rng.uniform(SMALLEST, 1), rng.uniform(0, 2 * np.pi)
+        scale, turn = 1 / rng.uniform(smallest, 1), rng.uniform(0, 2 * np.pi)
         shrunk = affine_transform(
             image / 255, np.eye(2) * scale, middle * (1 - scale), order=1, mode="nearest"
         )
@@ -214,7 +215,8 @@ def main() -> None:
     changes = {
         name: read_value(value) for name, _, value in (word.partition("=") for word in arguments.settings)
     }
-    config = choose_config(arguments.recipe, **changes)
+    # Held-out images are scored whole: what of them is best scored is asked by `try_crop.py`.
+    config = choose_config(arguments.recipe, **changes, center_crop=1.0)
     load_backend()
     dataset, cache = load_dataset(arguments.data), Cache(arguments.cache, 40 * 10**9)
     trial = try_settings(arguments.name, config, dataset, arguments.weights, cache, arguments.seed)

@@ -7,15 +7,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pneumocli.core.data import Dataset
+from pneumocli.core.runs import Run
+from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "examples"))  # as python does for a script that is run
 
 import tabulate_trials  # noqa: E402
+import try_crop  # noqa: E402
 import try_recipe  # noqa: E402
 
-TRIALS = ROOT / "examples" / "results" / "trials.jsonl"
+pytest_plugins = ["trained"]
+
+RESULTS = ROOT / "examples" / "results"
+TRIALS, CROPS = RESULTS / "trials.jsonl", RESULTS / "crops.jsonl"
 
 
 def test_what_is_held_out_is_least_like_the_rest_of_its_class() -> None:
@@ -37,6 +44,42 @@ def test_recipe_page_has_the_table_of_its_trials() -> None:
     table = tabulate_trials.tabulate_trials(trials)
     assert len(table.splitlines()) == len(trials) + 2
     assert table in (ROOT / "examples" / "recipe.md").read_text(encoding="utf-8")
+
+
+def test_recipe_page_has_the_table_of_its_crops() -> None:
+    trials = [json.loads(line) for line in CROPS.read_text(encoding="utf-8").splitlines()]
+    table = tabulate_trials.tabulate_crops(trials)
+    assert len(table.splitlines()) == len({trial["center_crop"] for trial in trials}) + 2
+    assert table in (ROOT / "examples" / "recipe.md").read_text(encoding="utf-8")
+
+
+def test_foreign_images_are_whole_where_none_is_shrunk() -> None:
+    images = np.zeros((40, 28, 28), np.uint8)
+    images[:, 0] = images[:, -1] = 255
+    whole, shrunk = try_recipe.make_foreign(images, smallest=1.0), try_recipe.make_foreign(images)
+    edges = [made[:, 0].mean(axis=1) - made[:, 5].mean(axis=1) for made in (whole, shrunk)]
+    assert (edges[0] > 60).all()
+    assert (edges[1] <= edges[0] + 1).all() and edges[1].mean() < edges[0].mean()
+
+
+def test_crops_are_judged_by_held_out_images_alone(cv_run: Run, small_dataset: Dataset) -> None:
+    """At the share that the run itself scores, its own out-of-fold scores come out."""
+    own = cv_run.record.settings.center_crop
+    trials = {
+        (trial.images, trial.center_crop): trial
+        for trial in try_crop.try_crops(cv_run, small_dataset, [1.0, own])
+    }
+    assert list(trials) == [
+        (kind, share) for kind in ("as they are", "in other light") for share in (1.0, own)
+    ]
+    rows = try_crop.draw_rows(small_dataset.train.labels)
+    assert np.bincount(small_dataset.train.labels[rows]).tolist() == [len(rows) // 2] * 2
+    kept = read_scores(cv_run.path, OUT_OF_FOLD).take(rows)
+    found, expected = trials["as they are", own], try_crop.judge("", "", own, kept.y_true, kept.y_score)
+    assert found.n == len(rows)
+    for figure in ("roc_auc", "log_loss", "threshold"):
+        assert getattr(found, figure) == pytest.approx(getattr(expected, figure), abs=1e-4)
+    assert trials["as they are", 1.0].log_loss != pytest.approx(found.log_loss, abs=1e-4)
 
 
 @pytest.mark.slow
