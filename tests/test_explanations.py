@@ -91,6 +91,7 @@ def test_index_has_a_row_a_picture_and_the_maps_beside_it(tmp_path: Path) -> Non
             "probability": 0.25,
             "label": "normal",
             "largest_evidence": largest,
+            "seen": 1.0,
         }
         for place, path, largest in zip(places, ("x/a.png", "y/a.png"), (0.5, 0.25), strict=True)
     ]

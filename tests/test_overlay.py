@@ -20,9 +20,11 @@ WORDS = {
 HALF = np.full((28, 28), 128, np.uint8)
 
 
-def draw(folder: Path, evidence: NDArray[np.float32], image: NDArray[np.uint8] = HALF) -> NDArray[np.int64]:
+def draw(
+    folder: Path, evidence: NDArray[np.float32], image: NDArray[np.uint8] = HALF, seen: float = 1.0
+) -> NDArray[np.int64]:
     path = folder / "drawn.png"
-    draw_overlay(path, image, evidence, **WORDS)  # type: ignore[arg-type]
+    draw_overlay(path, image, evidence, seen, **WORDS)  # type: ignore[arg-type]
     with Image.open(path) as picture:
         return np.asarray(picture.convert("RGB")).astype(np.int64)
 
@@ -63,6 +65,19 @@ def test_image_itself_is_shown_grey_and_as_it_lies(tmp_path: Path) -> None:
     light = {place: part.mean() for place, part in split_in_quarters(panel).items()}
     assert light[0, 1] > 230
     assert max(light[place] for place in light if place != (0, 1)) < 25
+
+
+def test_map_is_of_the_middle_that_the_network_saw(tmp_path: Path) -> None:
+    whole, middle = (
+        np.ptp(cut_panel(draw(tmp_path, np.ones((4, 4), np.float32), seen=seen), 0.45), axis=-1) > 0
+        for seen in (1.0, 0.5)
+    )
+    height, width = middle.shape
+    assert whole.all()
+    assert middle[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3].all()
+    assert not middle[: height // 5].any() and not middle[-height // 5 :].any()
+    assert not middle[:, : width // 5].any() and not middle[:, -width // 5 :].any()
+    assert middle.mean() == pytest.approx(0.25, abs=0.04)
 
 
 def test_colours_are_relative_and_the_bar_tells_the_range(tmp_path: Path) -> None:

@@ -59,12 +59,13 @@ def draw_overlay(
     # In the pixels of the enlarged image, whose first one's middle is at 0.
     first = (SIDE - covered) / 2 - 0.5
     place = (first, first + covered, first + covered, first)
+    words = f"as the network saw it ({_size(image)} pixels)"
     if seen < 1:
-        words = f"the image ({_size(image)} pixels); framed, what the network saw"
-        frame = Rectangle((place[0], place[3]), covered, covered, fill=False, color="white", linestyle="--")
-        given.add_patch(frame)
-    else:
-        words = f"as the network saw it ({_size(image)} pixels)"
+        words = f"what the network saw, framed ({_size(image)} pixels)"
+        for colour, style in (("black", "-"), ("white", "--")):
+            given.add_patch(
+                Rectangle((first, first), covered, covered, fill=False, color=colour, linestyle=style)
+            )
     for axes, title in ((given, words), (overlaid, None)):
         axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
         axes.set_title(title or f"where the model looked ({_size(evidence)} cells)", fontsize=10)
