@@ -2,11 +2,11 @@
 
     python examples/try_crop.py runs/cv-1 --data pneumoniamnist.npz --output crops.jsonl 1 0.96 0.93 0.9
 
-Views, which are all that a model is trained on, show a part of the image, enlarged; the image as a whole
-shows everything smaller. Each fold's model scores the images that it was not trained on, as they are and as
-another hospital might have made them (`make_foreign`, but none is shrunk, which an enlarged middle would only
-undo). Training images alone: nothing here sees validation or test images. One line of JSON a share and kind
-of image.
+Views, which a model of the recipe `robust` is trained on, show a part of the image, enlarged; the image as a
+whole shows everything smaller. Each fold's model scores the images that it was not trained on, as they are
+and as another hospital might have made them (`make_foreign`, but none is shrunk, which an enlarged middle
+would only undo). Training images alone: nothing here sees validation or test images. One line of JSON a share
+and kind of image.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from try_recipe import make_foreign
 from pneumocli.core.augment import View, render_views
 from pneumocli.core.backend import load_backend
 from pneumocli.core.data import Dataset, load_dataset
+from pneumocli.core.errors import RunError
 from pneumocli.core.runs import MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 
@@ -93,6 +94,10 @@ def try_crops(run: Run, dataset: Dataset, shares: Sequence[float]) -> Iterator[C
     from pneumocli.core.model import enter_views, split_classifier
     from pneumocli.core.training import score_features
 
+    if not run.owns(dataset) or run.record.settings.subset is not None:
+        raise RunError(
+            f"{run.path} was not trained on all of {dataset.name}, so that its folds are not known"
+        )
     rows = draw_rows(dataset.train.labels)
     plain = dataset.train.images[rows]
     kinds = {"as they are": plain, "in other light": make_foreign(plain, smallest=1.0)}

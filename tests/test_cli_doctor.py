@@ -67,6 +67,15 @@ def test_features_that_are_kept_in_fewer_bits_are_told() -> None:
     assert kept["content"] == "maps behind x, 32 px, float32 kept in bfloat16, view 1"
 
 
+def test_features_of_the_middle_are_told_from_those_of_the_whole() -> None:
+    key = {"output": "maps", "cut": "x", "image_size": 32, "precision": "float32"}
+    for center_crop in (1.0, 0.95):
+        given = {**key, "center_crop": center_crop}
+        fill_bank(feature_cache(), given, (4, 2), np.float32, [np.zeros((4, 2), np.float32)])
+    told = {kept["content"] for kept in examine()["features"]}
+    assert told == {"maps behind x, 32 px, float32", "maps behind x, 32 px, float32, the middle 95%"}
+
+
 def test_keras_that_cannot_be_loaded_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail_to_load() -> None:
         raise ImportError("libcuda is broken")

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
+from small import TINY
 from test_cli import fail, run, succeed
 
 from pneumocli import DISCLAIMER
@@ -99,6 +100,7 @@ def test_image_that_cannot_be_answered_has_no_picture(
     assert [set(failure) for failure in content["failures"]] == [{"path", "reason", "atypical"}]
     pictures = json.loads((tmp_path / "maps" / "index.json").read_text())["pictures"]
     assert [row["path"] for row in pictures] == [str(xrays[0]), str(xrays[2])]
+    assert {row["seen"] for row in pictures} == {TINY.center_crop}
 
 
 @pytest.mark.usefixtures("quick_pictures")

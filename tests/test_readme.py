@@ -51,10 +51,10 @@ def test_every_make_target_exists() -> None:
     assert set(re.findall(r"make ([a-z]+)", README)) <= targets | {"and"}
 
 
-def test_every_linked_file_exists() -> None:
-    links = re.findall(r"\]\((?!http)([^)#]+)", README)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md"))], ids=str)
+def test_every_linked_file_exists(page: Path) -> None:
+    links = re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_every_module_is_in_the_tree_of_the_code() -> None:

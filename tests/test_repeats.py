@@ -16,8 +16,9 @@ from pneumocli.core.bank import Cache
 from pneumocli.core.config import Precision
 from pneumocli.core.data import Dataset, make_folds
 from pneumocli.core.decision import read_decision
+from pneumocli.core.errors import SettingError
 from pneumocli.core.evaluation import build_ensemble, evaluate_run
-from pneumocli.core.experiments import cross_validate
+from pneumocli.core.experiments import cross_validate, train_single
 from pneumocli.core.figures import read_figures
 from pneumocli.core.fold import FoldTask
 from pneumocli.core.model import BackboneBuilder
@@ -124,14 +125,21 @@ def test_stopped_run_goes_on_in_its_second_repeat(
     assert (run.path / file).read_bytes() == (repeated.path / file).read_bytes()
 
 
-def test_plan_has_the_folds_of_all_repeats(small_dataset: Dataset) -> None:
+def test_plan_has_the_folds_of_all_repeats(small_dataset: Dataset, tmp_path: Path) -> None:
     once, twice = (
-        plan_run(small_dataset, TWICE.model_copy(update={"repeats": repeats}), Precision.FLOAT32, folds=2)
+        plan_run(
+            small_dataset,
+            TWICE.model_copy(update={"repeats": repeats}),
+            Precision.FLOAT32,
+            folds=2,
+            cache=Cache(tmp_path),
+        )
         for repeats in (1, 2)
     )
     assert [fold.fold for fold in twice.folds] == [1, 2, 3, 4]
-    assert {step.title for step in twice.steps} == {f"fold {number} of 4" for number in range(1, 5)}
-    assert (twice.model_bytes, twice.kept_bytes) == (2 * once.model_bytes, once.kept_bytes)
+    assert {step.title for step in twice.steps} == {"", *(f"fold {number} of 4" for number in range(1, 5))}
+    assert twice.model_bytes == 2 * once.model_bytes
+    assert 0 < twice.feature_bytes == once.feature_bytes  # one pass serves all
 
 
 def test_command_repeats_and_says_so(data_file: Path, tmp_path: Path, tiny_commands: None) -> None:
@@ -152,6 +160,40 @@ def test_a_fold_of_the_second_repeat_can_be_trained_alone(
     given = ("cv", "--folds", "2", "--repeats", "2", "--name", "shared", *SHORT, "--data", data_file)
     assert "lacks fold 1, fold 2, fold 4;" in succeed(*given, "--fold", "3").stderr
     assert "from 1 to 4" in fail(*given, "--fold", "5", exit_code=2)
+
+
+def test_a_run_is_repeated_with_its_repeats(data_file: Path, tmp_path: Path, tiny_commands: None) -> None:
+    data = ("--data", data_file)
+    succeed("cv", "--folds", "2", "--repeats", "2", "--name", "twice", *SHORT, *data)
+    for more in ((), ("--recipe", "original", "--image-size", "40")):
+        said = succeed(
+            "cv", "--config", tmp_path / "runs" / "twice", *more, *data, "--dry-run", "--format", "json"
+        )
+        assert [fold["fold"] for fold in json.loads(said.stdout)["folds"]] == [1, 2, 3, 4]
+    line = fail("cv", "--resume", "twice", "--repeats", "3", exit_code=2)
+    assert "has repeats 2" in line
+
+
+@pytest.mark.parametrize(("folds", "repeats"), [(2, 51), (11, 10)])
+def test_more_models_than_can_be_joined_are_refused(folds: int, repeats: int) -> None:
+    labels = np.repeat([0, 1], 50)
+    with pytest.raises(SettingError, match=f"are {folds * repeats} models; at most 100 can be joined"):
+        make_folds(labels, folds, 0, repeats=repeats)
+    assert len(make_folds(labels, 2, 0, repeats=50)) == 100
+
+
+def test_a_single_model_of_settings_with_repeats_is_refused(
+    small_dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingError, match="no folds to repeat"):
+        train_single(
+            describe(small_dataset),
+            RANDOM_WEIGHTS,
+            TWICE,
+            runs_dir=tmp_path,
+            cache=None,
+            backbone_builder=tiny_backbone,
+        )
 
 
 def test_a_single_model_has_nothing_to_repeat(data_file: Path, tmp_path: Path) -> None:

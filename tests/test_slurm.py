@@ -1,6 +1,7 @@
 """examples/slurm.sh under a stand-in for sbatch: the same files as one command leaves."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,7 @@ def submit(folder: Path, *words: str) -> tuple[list[str], str]:
         SAID=str(said),
         NAME="run",
         FOLDS="2",
+        REPEATS="2",
         SBATCH_OPTIONS="--partition short",
     )
     done = subprocess.run(["sh", SCRIPT, *words], cwd=folder, env=environment, text=True, capture_output=True)
@@ -68,12 +70,12 @@ def submit(folder: Path, *words: str) -> tuple[list[str], str]:
 @pytest.mark.slow
 def test_an_array_of_jobs_and_a_last_one_leave_the_files_of_one_command(tmp_path: Path) -> None:
     calls, said = submit(tmp_path / "slurm", *WORDS)
-    assert "--array 1-2 --partition short" in calls[0]
+    assert "--array 1-4 --partition short" in calls[0]
     assert "--dependency afterok:4711" in calls[1]
     assert "run: test" in said
-    assert "fold 1 (best single)" in said or "fold 2 (best single)" in said
-    finish(start(tmp_path / "one", "cv", "--name", "run", *WORDS))
+    assert re.search(r"fold [1-4] \(best single\)", said)
+    finish(start(tmp_path / "one", "cv", "--name", "run", "--repeats", "2", *WORDS))
     compare_runs(tmp_path / "one" / "runs" / "run", tmp_path / "slurm" / "runs" / "run")
     # Sent again, nothing is done twice.
     models = {path: path.stat().st_mtime_ns for path in (tmp_path / "slurm").rglob("model.keras")}
-    assert len(models) == 2
+    assert len(models) == 4

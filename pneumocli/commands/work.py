@@ -192,10 +192,10 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
     )
     for line in [] if record is None else tell_differences(record, data, weights):
         notify(line)
-    if dataset.pixels > config.image_size:
+    if dataset.pixels > config.resized:
         notify(
-            f"images of {dataset.pixels} px are shrunk to the network's {config.image_size} px; "
-            f"--image-size {dataset.pixels} takes them whole"
+            f"images of {dataset.pixels} px are shrunk to {config.resized} px; "
+            f"--image-size {dataset.pixels} would not shrink them"
         )
     if record is not None and record.precision != forecast.plan.precision:
         notify(f"other precision than in that run: {forecast.plan.precision}, not {record.precision}")

@@ -44,7 +44,7 @@ ALLOWED: Mapping[str | None, frozenset[str]] = {
 }
 ACTIVATIONS = frozenset({"linear", "relu", "sigmoid", "softmax"})
 
-MOST_LAYERS = 10_000  # ResNet-50 has 190; an ensemble has as many again a member at most
+MOST_LAYERS = 20_000  # ResNet-50 has 190; an ensemble has as many again a member at most, of 100
 LARGEST_SIDE = 2048  # of an enlarged image: image_size is at most 1024, center_crop at least half
 LARGEST_PADDING = 16
 LARGEST_CROPPING = 512

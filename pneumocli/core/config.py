@@ -114,7 +114,7 @@ DEFAULT_RECIPE = "robust"
 RECIPES: dict[str, TrainConfig] = {
     # Trained for images from elsewhere: strong crops, mirror images, other brightness and contrast, anew in
     # each epoch; stages 4 and 5 learn, all epochs run, and no image has a say in which is kept. With gamma 0
-    # the focal loss is cross-entropy, here with balanced classes. 112 px enlarge 28 fourfold: enlarged
+    # the focal loss is cross-entropy, here with balanced classes. 112 px enlarge 28 about fourfold: enlarged
     # eightfold, images made foreign are called worse. Crops show a part, enlarged: scored is the middle of an
     # image, nearer to them than the whole is. What was tried: examples/recipe.md.
     "robust": TrainConfig(

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.archive import check_arrays
-from pneumocli.core.errors import DataError, PneumoError
+from pneumocli.core.errors import DataError, PneumoError, SettingError
 from pneumocli.core.reading import open_file
 from pneumocli.core.seeding import derive_generator, derive_seed
 
 NORMAL, PNEUMONIA = 0, 1
 CLASS_NAMES = ("normal", "pneumonia")
 SPLIT_NAMES = ("train", "val", "test")
+MOST_FOLDS = 100  # of all repeats: so many models one file can hold
 WHOLE = "all"  # every image, whatever its split
 # What a run is made from. Nothing that it keeps may depend on the test split but the scores on it.
 SEEN_NAMES = ("train", "val")
@@ -259,6 +260,7 @@ def make_folds(
         For each fold the sorted rows to train on and the sorted rows held out, one division after another.
 
     Raises:
+        SettingError: they are too many models together.
         DataError: fewer than 2 folds, more than there are groups with the smaller class, or a fold is
             left without a class because groups are few and large.
     """
@@ -272,6 +274,11 @@ def make_folds(
         raise DataError(
             f"{folds} folds are asked for; there must be at least 2 and at most {smallest}, "
             f"the number of {what} of the smaller class"
+        )
+    if folds * repeats > MOST_FOLDS:
+        raise SettingError(
+            f"{folds} folds drawn {repeats} times are {folds * repeats} models; at most {MOST_FOLDS} can be "
+            "joined"
         )
     kind = StratifiedGroupKFold if is_grouped else StratifiedKFold
     made: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []

@@ -28,8 +28,9 @@ class Decision(BaseModel):
     threshold: float = Field(ge=0, le=1, description="on the scale of the uncalibrated scores")
     temperature: float = Field(gt=0, description="the logits of the scores are divided by it")
     source: Source = Field(
-        description="the scores that both were fixed on: out_of_fold, the folds' held-out parts together; "
-        "val, the validation images without a copy in train, by which early stopping goes too"
+        description="the scores that both were fixed on: out_of_fold, the folds' held-out parts together, "
+        "the mean of the repeats; val, the validation images without a copy in train, by which early "
+        "stopping goes too"
     )
     data: str = Field(description="name of the data set that they are of")
     images: int = Field(ge=2, description="number of these scores")

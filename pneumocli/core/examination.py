@@ -96,4 +96,6 @@ def _describe_bank(key: Any) -> str:
     names = [str(key.get(name, "?")) for name in ("output", "cut", "image_size", "precision")]
     is_rounded = key.get("stored_as", key.get("precision")) != key.get("precision")
     stored = f" kept in {key['stored_as']}" if is_rounded else ""
-    return "{}{} behind {}, {} px, {}{}{}".format(mark, *names, stored, view)
+    seen = key.get("center_crop", 1.0)
+    middle = f", the middle {seen:.0%}" if seen < 1 else ""
+    return "{}{} behind {}, {} px, {}{}{}{}".format(mark, *names, stored, view, middle)

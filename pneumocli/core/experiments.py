@@ -10,7 +10,7 @@ from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset, draw_subset, make_folds
 from pneumocli.core.decision import fix_decision, write_decision
-from pneumocli.core.errors import RunError
+from pneumocli.core.errors import RunError, SettingError
 from pneumocli.core.figures import name_fold
 from pneumocli.core.fold import FoldTask, prepare_run, train_fold, train_fold_elsewhere, train_fold_on_cluster
 from pneumocli.core.groups import digest_groups, group_images
@@ -67,6 +67,8 @@ def train_single(
             missing among the validation images without a copy in train, a directory without room, a run
             to go on with that was begun with other inputs.
     """
+    if config.repeats > 1:
+        raise SettingError("a single model has no folds to repeat; cross-validate, or set repeats to 1")
     dataset = _take_subset(data.dataset, config)
     check_stopping(dataset)
     record = describe_run("train", data, dataset, weights, config)

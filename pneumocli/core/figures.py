@@ -31,10 +31,10 @@ POOLED_NAME = "pooled"
 class Figures(BaseModel):
     """Figures of one or more models of a run, all on the same split.
 
-    `models` is by name: "fold 1" and so on, "ensemble", "pooled" (all folds' held-out parts
-    together), or the single model's run; the last is the one that the run stands for. `folds` has mean
-    and standard deviation over the folds, except on test. `estimates` has the same models' figures with
-    95 % intervals, about the images that were scored. `predictive_values` are those at `prevalence`.
+    `models` is by name: "fold 1" and so on, "ensemble", "pooled" (all folds' held-out parts together, the
+    mean of the repeats), or the single model's run; the last is the one that the run stands for. `folds`
+    has mean and standard deviation over the folds, except on test. `estimates` has the same models' figures
+    with 95 % intervals, about the images that were scored. `predictive_values` are those at `prevalence`.
     All of these are at the threshold 0.5; beside each stands the same at the decision's threshold.
     """
 

@@ -281,7 +281,11 @@ def _build_member(parts: Parts, number: int) -> keras.Model:
 
 def _same_trunk(one: keras.Model, other: keras.Model) -> bool:
     ours, theirs = one.get_weights(), other.get_weights()
-    shapes = [(model.input_shape, model.output_shape, name_cut(model)) for model in (one, other)]
+    # Of every layer: how large an image is made, and what of it goes on, is in no weight.
+    shapes = [
+        (model.input_shape, name_cut(model), [layer.output.shape for layer in model.layers])
+        for model in (one, other)
+    ]
     return (
         len(ours) == len(theirs)
         and shapes[0] == shapes[1]

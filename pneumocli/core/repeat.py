@@ -69,7 +69,8 @@ def repeat_settings(record: RunRecord, recipe: str | None, changes: dict[str, An
     """Return a run's settings with what was asked for beside them.
 
     Args:
-        recipe: takes the place of all of the run's settings but the seed and the subset; None keeps them.
+        recipe: takes the place of all of the run's settings but the seed, the subset and the repeats; None
+            keeps them.
         changes: settings by name; None leaves one as it is.
 
     Raises:
@@ -77,7 +78,7 @@ def repeat_settings(record: RunRecord, recipe: str | None, changes: dict[str, An
     """
     made = {name: value for name, value in changes.items() if value is not None}
     if recipe is not None:
-        kept = {name: getattr(record.settings, name) for name in ("seed", "subset")}
+        kept = {name: getattr(record.settings, name) for name in ("seed", "subset", "repeats")}
         return choose_config(recipe, **kept | made)
     return check_config(record.settings.model_dump() | made)
 

@@ -7,6 +7,9 @@
     fold_I/        history.json  model.keras  pooled_maps.npz  scores_out_of_fold.npz
                    metrics_out_of_fold.json
 
+K is the number of all folds, those of one repeat behind those of the other; the run's out-of-fold score of an
+image is the mean over the repeats.
+
 Scoring a split adds scores_<split>.npz to each of them, and metrics_<split>.json and pictures such as
 roc_<split>.png to the run; training adds learning_curves.png; pictures.json lists the pictures beside it. On
 PneumoniaMNIST's own images there is also MedMNIST's result file (see `medmnist`). On other data than the

@@ -127,7 +127,7 @@ def plan_banks(
     def give(
         name: str, images: NDArray[np.uint8], kept: Kept, used: Precision, **view: Any
     ) -> Iterator[PlannedBank]:
-        drawn = view or {"center_crop": config.center_crop}
+        shown = view or {"center_crop": config.center_crop}
         sha = hashlib.sha256(images.tobytes()).hexdigest()
         rounding = choose_rounding(used, bool(view))
         for is_kept, work, output, stored_as, numbers, operations in (
@@ -136,7 +136,7 @@ def plan_banks(
         ):
             if not is_kept:
                 continue
-            wanted = {**shared, "images": sha, "output": output, **drawn}
+            wanted = {**shared, "images": sha, "output": output, **shown}
             wanted |= {"precision": used.value, "stored_as": None if stored_as is used else stored_as.value}
             stage, n = f"{work}, {name}", len(images)
             step = Step(
@@ -155,9 +155,9 @@ def plan_banks(
     yield from give("train", train, keep_plain(config), Precision.FLOAT32)
     yield from give("val", val, Kept(), Precision.FLOAT32)
     for view in range(config.views):
-        looks = config.model_dump(include=set(VIEW_SETTINGS))
+        drawn = config.model_dump(include=set(VIEW_SETTINGS))
         name = f"view {view + 1} of {config.views}"
-        yield from give(name, train, keep_view(config, view), precision, view=view, **looks)
+        yield from give(name, train, keep_view(config, view), precision, view=view, **drawn)
 
 
 def _has(key: Any, wanted: Mapping[str, Any]) -> bool:

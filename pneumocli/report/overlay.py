@@ -30,7 +30,7 @@ def draw_overlay(
     model: str,
     synthetic: bool = False,
 ) -> None:
-    """Draw the image as the network saw it beside the same image under its map.
+    """Draw the image, what the network saw of it framed, beside the same image under its map.
 
     Colours run from 0 to the map's own largest value, which the colour bar names; a line is drawn at
     half of it.
@@ -61,7 +61,7 @@ def draw_overlay(
     place = (first, first + covered, first + covered, first)
     words = f"as the network saw it ({_size(image)} pixels)"
     if seen < 1:
-        words = f"what the network saw, framed ({_size(image)} pixels)"
+        words = f"the image ({_size(image)} pixels); framed: what was seen"
         for colour, style in (("black", "-"), ("white", "--")):
             given.add_patch(
                 Rectangle((first, first), covered, covered, fill=False, color=colour, linestyle=style)

@@ -48,7 +48,7 @@ def name_model(scored: Scored) -> str:
     if scored.name == ENSEMBLE_NAME:
         return f"the ensemble of {len(scored.figures.models) - 1} models"
     if scored.name == POOLED_NAME:
-        return "the models of the folds, each on the images it was not trained on"
+        return "the models that were not trained on them"
     return "the model"
 
 
