@@ -241,6 +241,28 @@ def test_crops_take_all_of_their_range() -> None:
         assert max(places) > 0.99
 
 
+@pytest.mark.parametrize("zoom_out", [1.05, 1.3, 2.0])
+def test_views_show_as_much_beyond_the_image_as_asked_for(zoom_out: float) -> None:
+    drawn = draw_views(TrainConfig(views=1, crop_area=0.5, zoom_out=zoom_out), 2000)
+    shares = [view.height * view.width / 28**2 for view in drawn]
+    assert 0.5 <= min(shares) < 0.52
+    assert 0.97 * zoom_out**2 < max(shares) <= zoom_out**2 + 1e-9
+    sides = [side for view in drawn for side in (view.height, view.width)]
+    assert 28 < max(sides) <= 28 * zoom_out + 1e-9
+    for view in drawn:
+        assert ASPECTS[0] - 1e-9 <= view.width / view.height <= ASPECTS[1] + 1e-9
+        for start, length in ((view.top, view.height), (view.left, view.width)):
+            # What is larger than the image has all of it; what is smaller lies within.
+            assert min(0, 28 - length) - 1e-9 <= start <= max(0, 28 - length) + 1e-9
+
+
+def test_beyond_the_image_its_edge_goes_on(images: Images) -> None:
+    view = replace(WHOLE, top=-7.0, left=-7.0, height=42.0, width=42.0)
+    shown = render(images[0], view, 42)
+    np.testing.assert_allclose(shown, np.pad(images[0], 7, mode="edge"), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(render(images[0], view, 63), sample(images[0], view, 63), rtol=0, atol=1e-3)
+
+
 def test_flips_brightness_and_contrast_take_all_of_their_range() -> None:
     drawn = draw_views(ALL, 2000)
     assert abs(np.mean([view.flip for view in drawn]) - 0.5) < 0.05

@@ -35,6 +35,7 @@ def test_original_recipe_has_the_published_numbers() -> None:
         "early_stopping": True,
         "views": 0,
         "crop_area": 1.0,
+        "zoom_out": 1.0,
         "flip": False,
         "brightness": 0.0,
         "contrast": 0.0,

@@ -295,7 +295,7 @@ def test_the_same_run_gives_the_same_page(scored_run: Run) -> None:
     assert render_page(summarize_run(scored_run)) == render_page(summarize_run(scored_run))
 
 
-@pytest.mark.parametrize("name", ["original-0", "robust-whole-0"])
+@pytest.mark.parametrize("name", ["original-0", "robust-0"])
 def test_a_full_run_is_reported(name: str) -> None:
     from pneumocli.core.runs import open_run
 

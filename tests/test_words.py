@@ -79,8 +79,8 @@ def test_the_checklist_says_the_same(tmp_path: Path) -> None:
     summary = summarize_run(run)
     answers = {number: item.answer for item in list_items(summary) for number in item.claim}
     assert describe_optimizer(ROBUST) in answers["25"] and describe_loss(ROBUST) in answers["25"]
-    assert "enlarged to 118 px" in answers["9"]
+    assert "enlarged to 112 px" in answers["9"]
     data = run.record.data.model_copy(update={"pixels": 224})
     large = replace(summary, run=replace(run, record=run.record.model_copy(update={"data": data})))
     answers = {number: item.answer for item in list_items(large) for number in item.claim}
-    assert "shrunk to 118 px" in answers["9"]
+    assert "shrunk to 112 px" in answers["9"]

@@ -26,7 +26,8 @@ class View:
     """How one view is made of an image of P pixels a side.
 
     Attributes:
-        top, left, height, width: the crop, in pixels of the image, not rounded.
+        top, left, height, width: the crop, in pixels of the image, not rounded; where it reaches beyond the
+            image, that one's edge goes on.
         flip: left and right exchanged.
         brightness: added to the grey levels, as a share of 255.
         contrast: factor of the grey levels' distance from their mean.
@@ -49,12 +50,13 @@ class View:
 
 def draw_view(rng: np.random.Generator, config: TrainConfig, pixels: int) -> View:
     """Draw a view of an image of `pixels` a side, within the ranges of the settings."""
-    share = rng.uniform(config.crop_area, 1.0)
-    # No side can be longer than the image's, so a large crop is nearly square.
-    narrowest, widest = max(ASPECTS[0], share), min(ASPECTS[1], 1 / share)
+    longest = config.zoom_out
+    share = rng.uniform(config.crop_area, longest**2)
+    # No side can be longer than that, so a large crop is nearly square.
+    narrowest, widest = max(ASPECTS[0], share / longest**2), min(ASPECTS[1], longest**2 / share)
     aspect = math.exp(rng.uniform(math.log(narrowest), math.log(widest)))
-    width = min(math.sqrt(share * aspect), 1.0) * pixels
-    height = min(math.sqrt(share / aspect), 1.0) * pixels
+    width = min(math.sqrt(share * aspect), longest) * pixels
+    height = min(math.sqrt(share / aspect), longest) * pixels
     return View(
         top=rng.uniform(0, 1) * (pixels - height),
         left=rng.uniform(0, 1) * (pixels - width),

@@ -68,6 +68,9 @@ class TrainConfig(BaseModel):
         0, ge=0, description="augmented views of each image, drawn once; 0: the image as it is"
     )
     crop_area: float = Field(1.0, gt=0, le=1, description="views: smallest share of the image a crop keeps")
+    zoom_out: float = Field(
+        1.0, ge=1, le=2, description="views: largest side of what one shows, of the image's; its edge goes on"
+    )
     flip: bool = Field(False, description="views: left and right exchanged in half of them")
     brightness: float = Field(0.0, ge=0, le=1, description="views: largest change, as a share of white")
     contrast: float = Field(0.0, ge=0, lt=1, description="views: largest change of the contrast's factor")
@@ -102,10 +105,11 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _check_views(self) -> Self:
         strengths = (self.brightness, self.contrast, self.rotation, self.noise)
-        if (self.crop_area < 1 or self.flip or any(strengths)) and not self.views:
+        is_cut = self.crop_area < 1 or self.zoom_out > 1
+        if (is_cut or self.flip or any(strengths)) and not self.views:
             raise ValueError(
-                "--crop-area, --flip, --brightness, --contrast, --rotation and --noise act on views; "
-                "give --views 1 or more, or take --recipe original"
+                "--crop-area, --zoom-out, --flip, --brightness, --contrast, --rotation and --noise act on "
+                "views; give --views 1 or more, or take --recipe original"
             )
         return self
 
@@ -115,12 +119,10 @@ RECIPES: dict[str, TrainConfig] = {
     # Trained for images from elsewhere: strong crops, mirror images, other brightness and contrast, anew in
     # each epoch; stages 4 and 5 learn, all epochs run, and no image has a say in which is kept. With gamma 0
     # the focal loss is cross-entropy, here with balanced classes. 112 px enlarge 28 about fourfold: enlarged
-    # eightfold, images made foreign are called worse. Crops show a part, enlarged: scored is the middle of an
-    # image, nearer to them than the whole is. What was tried: examples/recipe.md.
+    # eightfold, images made foreign are called worse. What was tried: examples/recipe.md.
     "robust": TrainConfig(
         recipe="robust",
         image_size=112,
-        center_crop=0.95,
         head_units=0,
         head_epochs=2,
         head_learning_rate=1e-3,
