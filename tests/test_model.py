@@ -99,7 +99,6 @@ def test_network_is_fed_the_middle_of_the_image(
     np.testing.assert_array_equal(feed(grey, image_size, center_crop), middle)
 
 
-@pytest.mark.parametrize(("image_size", "center_crop", "seen"), [(112, 0.93, 112 / 120), (32, 1.0, 1.0)])
 def test_members_that_see_other_shares_of_an_image_are_not_joined(tiny_backbone: BackboneBuilder) -> None:
     whole, middle = (
         build_parts(28, change(SMALL, center_crop=share), None, backbone_builder=tiny_backbone)
@@ -111,6 +110,7 @@ def test_members_that_see_other_shares_of_an_image_are_not_joined(tiny_backbone:
     join_ensemble([middle, middle])
 
 
+@pytest.mark.parametrize(("image_size", "center_crop", "seen"), [(112, 0.93, 112 / 120), (32, 1.0, 1.0)])
 def test_model_tells_what_share_of_an_image_it_sees(image_size: int, center_crop: float, seen: float) -> None:
     config = TrainConfig(image_size=image_size, center_crop=center_crop, head_units=1, tune_layers=0)
     assert measure_seen(build_parts(28, config, None, backbone_builder=build_bare).trunk) == seen

@@ -17,6 +17,8 @@ from small import RANDOM_WEIGHTS
 from pneumocli import DISCLAIMER
 from pneumocli.core.config import choose_config
 from pneumocli.core.data import join_digests
+from pneumocli.core.metrics import compute_metrics
+from pneumocli.core.operating import choose_threshold
 from pneumocli.core.records import DataRecord, RunRecord
 from pneumocli.core.scores import Scores, write_scores
 
@@ -25,6 +27,7 @@ EXAMPLES = ROOT / "examples"
 sys.path.insert(0, str(EXAMPLES))  # as python does for a script that is run
 
 import checking  # noqa: E402
+import join_kept  # noqa: E402
 import kept  # noqa: E402
 import results  # noqa: E402
 
@@ -317,6 +320,39 @@ def test_repeats_are_kept_with_the_scores_of_each(tmp_path: Path) -> None:
             np.testing.assert_array_equal(np.flatnonzero(fold_of[repeat] == number), fold["index"])
             np.testing.assert_array_equal(scores[repeat][fold["index"]], fold["y_score"])
     np.testing.assert_array_equal(whole, scores.astype(np.float64).mean(axis=0).astype(np.float32))
+
+
+def test_kept_runs_are_joined_by_the_mean_of_their_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(join_kept, "read_kept", lambda folder: None)
+    y_true = np.array([0, 1, 0, 1, 1, 0])
+    rng = np.random.default_rng(0)
+    y_score = {split: rng.random((2, 6)).astype(np.float32) for split in ("out_of_fold", "test")}
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for number, folder in enumerate(folders):
+        folder.mkdir()
+        arrays: dict[str, Any] = {}
+        for split, rows in y_score.items():
+            order = rng.permutation(6)  # runs need not have the images in one order
+            arrays |= {f"{split}_index": order, f"{split}_y_true": y_true[order].astype(np.uint8)}
+            arrays[f"{split}_y_score"] = rows[number][order]
+        np.savez(folder / "scores.npz", **arrays)
+    threshold, figures = join_kept.judge(folders)
+    means = {
+        split: rows.astype(np.float64).mean(axis=0).astype(np.float32) for split, rows in y_score.items()
+    }
+    assert threshold == choose_threshold("youden", y_true, means["out_of_fold"])
+    assert figures["test at 0.5"] == compute_metrics(y_true, means["test"], 0.5)
+    assert figures[f"out-of-fold at {threshold:.4g}"] == compute_metrics(
+        y_true, means["out_of_fold"], threshold
+    )
+
+
+def test_kept_runs_of_other_images_are_not_joined(tmp_path: Path) -> None:
+    folders = [keep(make_run(tmp_path / "runs", seed), tmp_path / "kept", f"run-{seed}") for seed in (0, 1)]
+    with pytest.raises(kept.RunError, match="of other images"):
+        join_kept.judge(folders)
 
 
 def test_pooled_scores_that_are_not_the_repeats_mean_are_refused(tmp_path: Path) -> None:
