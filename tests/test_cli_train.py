@@ -78,7 +78,7 @@ def choose_other(name: str, field: FieldInfo) -> Any:
         return (value or 40) + 1
     if kind is float:
         lowest = max((bound.ge for bound in field.metadata if hasattr(bound, "ge")), default=0)
-        return 0.25 if value != 0.25 and lowest <= 0.25 else 0.5
+        return next(other for other in (0.25, 0.5, 1.5) if other >= lowest and other != value)
     if kind is str:
         return {"rule": "specificity:0.95"}[name]
     assert isinstance(kind, type), f"{name}: no other value is known for {kind}"
