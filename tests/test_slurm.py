@@ -75,7 +75,7 @@ def test_an_array_of_jobs_and_a_last_one_leave_the_files_of_one_command(tmp_path
     assert "run: test" in said
     assert re.search(r"fold [1-4] \(best single\)", said)
     finish(start(tmp_path / "one", "cv", "--name", "run", "--repeats", "2", *WORDS))
-    compare_runs(tmp_path / "one" / "runs" / "run", tmp_path / "slurm" / "runs" / "run")
+    compare_runs(tmp_path / "one" / "runs" / "run", tmp_path / "slurm" / "runs" / "run", models=4)
     # Sent again, nothing is done twice.
     models = {path: path.stat().st_mtime_ns for path in (tmp_path / "slurm").rglob("model.keras")}
     assert len(models) == 4

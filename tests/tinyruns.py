@@ -45,13 +45,13 @@ def finish(process: "subprocess.Popen[str]") -> tuple[str, str]:
     return out, err
 
 
-def compare_runs(one: Path, other: Path) -> None:
+def compare_runs(one: Path, other: Path, models: int = 2) -> None:
     """Check that a run has every file of another, byte for byte but for the times at which they were written.
 
     What is there of the test split and the ensemble's file may be more than the other has.
     """
     files, others = list_files(one), list_files(other)
-    assert sum(path.name == "model.keras" for path in files) == 2
+    assert sum(path.name == "model.keras" for path in files) == models
     assert files <= others
     more = (ENSEMBLE, HASHES)
     assert all("_test" in path.name or path.name in more for path in others - files), others - files
