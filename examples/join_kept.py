@@ -28,7 +28,6 @@ def join_scores(folders: list[Path], split: str) -> tuple[NDArray[np.int64], NDA
     """
     labels, scores = [], []
     for folder in folders:
-        read_kept(folder)
         with np.load(folder / SCORES, allow_pickle=False) as kept:
             order = np.argsort(kept[f"{split}_index"])
             labels.append(kept[f"{split}_y_true"][order].astype(np.int64))
@@ -39,7 +38,13 @@ def join_scores(folders: list[Path], split: str) -> tuple[NDArray[np.int64], NDA
 
 
 def judge(folders: list[Path]) -> tuple[float, dict[str, Metrics]]:
-    """Return the threshold, and the figures on out-of-fold and test images at 0.5 and at it."""
+    """Return the threshold, and the figures on out-of-fold and test images at 0.5 and at it.
+
+    Raises:
+        RunError: a run is damaged, or they are of different images.
+    """
+    for folder in folders:
+        read_kept(folder)
     out_of_fold, test = join_scores(folders, OUT_OF_FOLD), join_scores(folders, "test")
     threshold = choose_threshold("youden", *out_of_fold)
     return threshold, {
