@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import ArrayLike
 
 from pneumocli.core.data import SPLIT_NAMES, WHOLE, Dataset, Split
-from pneumocli.core.division import divide_dataset
+from pneumocli.core.division import divide_dataset, draw_subset
 from pneumocli.core.errors import DataError
+from pneumocli.core.synthetic import draw_dataset
 
 
 def make_whole(normal: int, pneumonia: int, groups: ArrayLike | None = None) -> Dataset:
@@ -90,3 +91,52 @@ def test_groups_that_leave_a_split_without_a_class() -> None:
     assert "no group is in two" in refuse(
         Dataset("xrays", {WHOLE: Split(whole.images, whole.labels, groups)})
     )
+
+
+def test_subset_keeps_the_groups_of_its_images(small_dataset: Dataset) -> None:
+    train = small_dataset.train
+    grouped = Split(train.images, train.labels, np.arange(len(train)) * 10)
+    dataset = Dataset("x", {**small_dataset.splits, "train": grouped})
+    subset = draw_subset(dataset, 12, seed=0).train
+    rows = {image.tobytes(): row for row, image in enumerate(train.images)}
+    assert subset.groups is not None
+    assert subset.groups.tolist() == [10 * rows[image.tobytes()] for image in subset.images]
+    whole = draw_subset(dataset, 1000, seed=0).train.groups
+    assert whole is not None
+    assert whole.tolist() == list(range(0, 10 * len(train), 10))
+
+
+@pytest.mark.parametrize("images", [4, 5, 8, 11, 17, 20, 21, 22, 23, 24, 1000])
+def test_subset_keeps_the_classes_shares(small_dataset: Dataset, images: int) -> None:
+    train = small_dataset.train
+    subset = draw_subset(small_dataset, images, seed=0)
+    kept = min(images, len(train))
+    assert len(subset.train) == kept
+    for count, whole in zip(subset.train.class_counts(), train.class_counts(), strict=True):
+        assert abs(count - kept * whole / len(train)) < 1
+    rows = {image.tobytes(): row for row, image in enumerate(train.images)}
+    chosen = [rows[image.tobytes()] for image in subset.train.images]
+    assert chosen == sorted(set(chosen))
+    np.testing.assert_array_equal(subset.train.labels, train.labels[chosen])
+    for name in ("val", "test"):
+        assert subset.splits[name].digest() == small_dataset.splits[name].digest()
+
+
+def test_subset_follows_the_seed_alone(small_dataset: Dataset) -> None:
+    digests = [draw_subset(small_dataset, 12, seed).digest() for seed in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]
+    assert small_dataset.digest() == draw_dataset(train=24, val=12, test=12).digest()
+
+
+@pytest.mark.parametrize("images", [0, 1, 4, 19, 20, 21, 38, 39, 40])
+def test_subset_of_any_size_has_both_classes_or_is_refused(images: int) -> None:
+    labels = np.repeat([0, 1], [1, 39])
+    split = Split(np.arange(40, dtype=np.uint8).repeat(4).reshape(40, 2, 2), labels)
+    dataset = Dataset("x", {"train": split, "val": split, "test": split})
+    try:
+        subset = draw_subset(dataset, images, seed=0)
+    except DataError as error:
+        assert "class" in str(error)
+    else:
+        assert len(subset.train) == images
+        assert min(subset.train.class_counts()) > 0

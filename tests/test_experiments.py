@@ -18,11 +18,12 @@ from pneumocli.core.artefact import load_model, read_card
 from pneumocli.core.atypical import ATYPICAL, POOLED_MAPS
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import SEEN_NAMES, Dataset, Split, hash_images, make_folds
+from pneumocli.core.data import SEEN_NAMES, Dataset, Split, hash_images
 from pneumocli.core.decision import fix_decision, read_decision
 from pneumocli.core.errors import DataError, PneumoError, WeightsError
 from pneumocli.core.experiments import cross_validate, train_single
 from pneumocli.core.figures import POOLED_NAME, Figures, name_fold, read_figures
+from pneumocli.core.folds import make_folds
 from pneumocli.core.groups import count_groups, find_originals, group_images
 from pneumocli.core.hashes import HASHES
 from pneumocli.core.inference import compute_member_scores

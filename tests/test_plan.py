@@ -10,8 +10,9 @@ from small import FOLDS, TINY
 
 from pneumocli.core.bank import Cache, list_banks
 from pneumocli.core.config import RECIPES, Precision, TrainConfig
-from pneumocli.core.data import Dataset, make_folds
+from pneumocli.core.data import Dataset
 from pneumocli.core.errors import DataError
+from pneumocli.core.folds import make_folds
 from pneumocli.core.groups import group_images
 from pneumocli.core.material import prepare_material
 from pneumocli.core.plan import Plan, plan_run

@@ -14,13 +14,14 @@ from pneumocli.core import experiments
 from pneumocli.core.atypical import ATYPICAL
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import Precision
-from pneumocli.core.data import Dataset, make_folds
+from pneumocli.core.data import Dataset
 from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import SettingError
 from pneumocli.core.evaluation import build_ensemble, evaluate_run
 from pneumocli.core.experiments import cross_validate, train_single
 from pneumocli.core.figures import read_figures
 from pneumocli.core.fold import FoldTask
+from pneumocli.core.folds import make_folds
 from pneumocli.core.model import BackboneBuilder
 from pneumocli.core.operating import choose_threshold
 from pneumocli.core.plan import plan_run

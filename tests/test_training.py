@@ -16,10 +16,11 @@ from small import WatchedRows
 from pneumocli.core.backend import load_backend
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import Precision, Schedule, TrainConfig
-from pneumocli.core.data import Dataset, Split, make_folds
+from pneumocli.core.data import Dataset, Split
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.features import FeatureBatches
 from pneumocli.core.files import write_json
+from pneumocli.core.folds import make_folds
 from pneumocli.core.inference import Rows, compute_member_scores
 from pneumocli.core.material import Material, SplitFeatures, prepare_material
 from pneumocli.core.model import BackboneBuilder, Parts, build_parts, copy_weights
@@ -598,7 +599,7 @@ import numpy as np
 
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import make_folds
+from pneumocli.core.folds import make_folds
 from pneumocli.core.material import prepare_material
 from pneumocli.core.synthetic import draw_dataset
 from pneumocli.core.training import score_features, train_classifier

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pneumocli.commands.options import Format
-from pneumocli.core.data import Dataset, Split, draw_subset
+from pneumocli.core.data import Dataset, Split
+from pneumocli.core.division import draw_subset
 from pneumocli.core.figures import Figures, name_fold, read_figures
 from pneumocli.core.forecast import Forecast
 from pneumocli.core.runs import Run

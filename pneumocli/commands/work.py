@@ -8,7 +8,7 @@ from typing import Any
 
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import DEFAULT_RECIPE, TrainConfig, choose_config
-from pneumocli.core.data import draw_subset
+from pneumocli.core.division import draw_subset
 from pneumocli.core.errors import SettingError
 from pneumocli.core.fetch import NO_WEIGHTS, SYNTHETIC, check_here
 from pneumocli.core.forecast import Forecast, foresee

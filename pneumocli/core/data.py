@@ -1,8 +1,8 @@
-"""The data set in memory: reading and checking an .npz file, subsets, stratified folds."""
+"""The data set in memory: its splits, read from an .npz file and checked."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.archive import check_arrays
-from pneumocli.core.errors import DataError, PneumoError, SettingError
+from pneumocli.core.errors import DataError, PneumoError
 from pneumocli.core.reading import open_file
-from pneumocli.core.seeding import derive_generator, derive_seed
 
 NORMAL, PNEUMONIA = 0, 1
 CLASS_NAMES = ("normal", "pneumonia")
 SPLIT_NAMES = ("train", "val", "test")
-MOST_FOLDS = 100  # of all repeats: so many models one file can hold
 WHOLE = "all"  # every image, whatever its split
 # What a run is made from. Nothing that it keeps may depend on the test split but the scores on it.
 SEEN_NAMES = ("train", "val")
@@ -215,86 +213,6 @@ def _check_split(path: Path, name: str, images: NDArray[Any], labels: NDArray[An
             f"{path}: {name} has only {CLASS_NAMES[values.pop()]} images; both classes are needed"
         )
     return Split(np.ascontiguousarray(images), labels.ravel().astype(np.int64))
-
-
-def draw_subset(dataset: Dataset, images: int, seed: int) -> Dataset:
-    """Return a stratified random subset of the training split; val and test stay whole.
-
-    Args:
-        images: how many training images to keep; all if there are no more than that.
-
-    Raises:
-        DataError: fewer than 2, which would lack a class.
-    """
-    train = dataset.train
-    if images < 2:
-        raise DataError(f"a subset of {images} training images would lack a class; take at least 2")
-    if images >= len(train):
-        return dataset
-    # The shares are rounded so that they add up, and a class is never left out.
-    normal = min(max(round(images * train.class_counts()[NORMAL] / len(train)), 1), images - 1)
-    rng = derive_generator(seed, "subset")
-    kept = [
-        rng.permutation(np.flatnonzero(train.labels == label))[:count]
-        for label, count in ((NORMAL, normal), (PNEUMONIA, images - normal))
-    ]
-    return replace(dataset, splits={**dataset.splits, "train": train.take(np.sort(np.concatenate(kept)))})
-
-
-def make_folds(
-    labels: NDArray[np.int64],
-    folds: int,
-    seed: int,
-    groups: NDArray[np.int64] | None = None,
-    *,
-    repeats: int = 1,
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Split rows into stratified folds, once or anew several times; every row is held out once each time.
-
-    Args:
-        labels: (N,), 0 or 1.
-        groups: (N,), rows of the same number stay in the same fold; None if each is on its own.
-        repeats: divisions. The first is drawn by the seed itself, the others by seeds that derive from it.
-
-    Returns:
-        For each fold the sorted rows to train on and the sorted rows held out, one division after another.
-
-    Raises:
-        SettingError: they are too many models together.
-        DataError: fewer than 2 folds, more than there are groups with the smaller class, or a fold is
-            left without a class because groups are few and large.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-
-    numbers = np.arange(len(labels)) if groups is None else groups
-    smallest = min(len(np.unique(numbers[labels == label])) for label in (NORMAL, PNEUMONIA))
-    is_grouped = len(np.unique(numbers)) < len(labels)
-    if not 2 <= folds <= smallest:
-        what = "groups with an image" if is_grouped else "images"
-        raise DataError(
-            f"{folds} folds are asked for; there must be at least 2 and at most {smallest}, "
-            f"the number of {what} of the smaller class"
-        )
-    if folds * repeats > MOST_FOLDS:
-        raise SettingError(
-            f"{folds} folds drawn {repeats} times are {folds * repeats} models; at most {MOST_FOLDS} can be "
-            "joined"
-        )
-    kind = StratifiedGroupKFold if is_grouped else StratifiedKFold
-    made: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for repeat in range(repeats):
-        drawn = seed if repeat == 0 else derive_seed(seed, "folds", repeat)
-        splitter = kind(n_splits=folds, shuffle=True, random_state=drawn)
-        made += splitter.split(labels, labels, numbers if is_grouped else None)
-    # StratifiedGroupKFold evens out the shares and promises nothing: few large groups may spoil it.
-    for fold, (_, held_out) in enumerate(made, start=1):
-        counts = np.bincount(labels[held_out], minlength=2)
-        if not counts.all():
-            raise DataError(
-                f"of these groups no {folds} folds with both classes could be made: fold {fold} would have "
-                f"no {CLASS_NAMES[int(counts.argmin())]} images; take fewer folds or another seed"
-            )
-    return made
 
 
 def hash_images(images: NDArray[np.uint8]) -> NDArray[np.bytes_]:

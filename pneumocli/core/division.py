@@ -1,12 +1,14 @@
-"""Own images that name no splits, divided into train, val and test."""
+"""Own images that name no splits, divided into train, val and test; and a subset of those to train on."""
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.data import CLASS_NAMES, WHOLE, Dataset, hash_images
+from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA, WHOLE, Dataset, hash_images
 from pneumocli.core.errors import DataError
 from pneumocli.core.groups import join_groups, number_groups
-from pneumocli.core.seeding import derive_seed
+from pneumocli.core.seeding import derive_generator, derive_seed
 
 PARTS = 10  # one is test, one val, eight are train
 
@@ -45,3 +47,27 @@ def divide_dataset(dataset: Dataset, seed: int) -> Dataset:
     train = np.setdiff1d(np.arange(len(whole)), np.concatenate([val, test]))
     splits = {"train": whole.take(train), "val": whole.take(val), "test": whole.take(test)}
     return Dataset(dataset.name, splits, dataset.synthetic)
+
+
+def draw_subset(dataset: Dataset, images: int, seed: int) -> Dataset:
+    """Return a stratified random subset of the training split; val and test stay whole.
+
+    Args:
+        images: how many training images to keep; all if there are no more than that.
+
+    Raises:
+        DataError: fewer than 2, which would lack a class.
+    """
+    train = dataset.train
+    if images < 2:
+        raise DataError(f"a subset of {images} training images would lack a class; take at least 2")
+    if images >= len(train):
+        return dataset
+    # The shares are rounded so that they add up, and a class is never left out.
+    normal = min(max(round(images * train.class_counts()[NORMAL] / len(train)), 1), images - 1)
+    rng = derive_generator(seed, "subset")
+    kept = [
+        rng.permutation(np.flatnonzero(train.labels == label))[:count]
+        for label, count in ((NORMAL, normal), (PNEUMONIA, images - normal))
+    ]
+    return replace(dataset, splits={**dataset.splits, "train": train.take(np.sort(np.concatenate(kept)))})

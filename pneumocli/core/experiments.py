@@ -8,11 +8,13 @@ from pneumocli.core.atypical import fit_typical
 from pneumocli.core.backend import count_gpus
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import TrainConfig
-from pneumocli.core.data import Dataset, draw_subset, make_folds
+from pneumocli.core.data import Dataset
 from pneumocli.core.decision import fix_decision, write_decision
+from pneumocli.core.division import draw_subset
 from pneumocli.core.errors import RunError, SettingError
 from pneumocli.core.figures import name_fold
 from pneumocli.core.fold import FoldTask, prepare_run, train_fold, train_fold_elsewhere, train_fold_on_cluster
+from pneumocli.core.folds import make_folds
 from pneumocli.core.groups import digest_groups, group_images
 from pneumocli.core.hardware import choose_jobs
 from pneumocli.core.inputs import DataInput, WeightsInput

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pneumocli.core.architecture import POOLED, Cut, count_weights, find_place
 from pneumocli.core.bank import Cache
 from pneumocli.core.config import Precision, TrainConfig
-from pneumocli.core.data import Dataset, make_folds
+from pneumocli.core.data import Dataset
 from pneumocli.core.figures import name_fold
+from pneumocli.core.folds import make_folds
 from pneumocli.core.groups import count_groups, group_images
 from pneumocli.core.keeping import keep_plain
 from pneumocli.core.progress import Notice, keep_quiet
