@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 COLUMNS = {
-    "unlike": "unlike",
-    "specificity": "unlike_specificity",
-    "sensitivity": "unlike_sensitivity",
+    "as they are": "plain",
+    "specificity": "plain_specificity",
+    "sensitivity": "plain_sensitivity",
     "disturbed": "disturbed",
     "its specificity": "disturbed_specificity",
     "its sensitivity": "disturbed_sensitivity",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pneumocli.core.data import Dataset
+from pneumocli.core.data import Dataset, Split
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
@@ -37,6 +37,19 @@ def test_what_is_held_out_is_least_like_the_rest_of_its_class() -> None:
         looks = train.images[rows].reshape(len(rows), 7, 4, 7, 4).mean(axis=(2, 4)).reshape(len(rows), -1)
         distance = np.linalg.norm(looks - looks.mean(axis=0), axis=1)
         assert distance[away].mean() > distance[~away].mean()
+
+
+def test_what_misleads_is_held_out_of_each_class() -> None:
+    """A brightness that goes with the class in most images, and against it in a few: those are taken."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [60, 90])
+    is_against = rng.random(150) < 0.2
+    brightness = np.where(labels ^ is_against, 160, 90)[:, None, None]
+    images = np.clip(brightness + rng.normal(0, 20, (150, 28, 28)), 0, 255).astype(np.uint8)
+    held_out = try_recipe.hold_out_misleading(Split(images, labels))
+    assert np.bincount(labels[held_out]).tolist() == [20, 30]
+    assert set(np.flatnonzero(is_against)) <= set(held_out.tolist())
+    np.testing.assert_array_equal(held_out, np.unique(held_out))
 
 
 def test_recipe_page_has_the_table_of_its_trials() -> None:
@@ -84,18 +97,24 @@ def test_crops_are_judged_by_held_out_images_alone(cv_run: Run, small_dataset: D
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("held_out", ["unlike", "misleading"])
 def test_a_trial_adds_a_line(
-    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    held_out: str,
+    data_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     output = tmp_path / "trials.jsonl"
     words = ["--name", "small", "--data", data_file, "--cache", tmp_path / "cache", "--output", output]
+    words += ["--held-out", held_out]
     words += ["image_size=32", "head_epochs=1", "tune_epochs=1", "views=1", "flip=true", "precision=float32"]
     monkeypatch.setattr(sys, "argv", ["try_recipe.py", *map(str, words)])
     try_recipe.main()
     (line,) = output.read_text(encoding="utf-8").splitlines()
     trial = json.loads(line)
     assert line == capsys.readouterr().out.strip()
-    assert trial["name"] == "small"
+    assert (trial["name"], trial["held_out"]) == ("small", held_out)
     assert (trial["settings"]["views"], trial["settings"]["flip"]) == (1, True)
     figures = [trial[key] for key in tabulate_trials.COLUMNS.values()]
     assert all(0 <= figure <= 1 for figure in figures)
