@@ -29,10 +29,14 @@ COLUMNS = {
 
 
 def tabulate_trials(trials: list[dict[str, Any]]) -> str:
-    """Return the table, a row a trial, in their order; what a trial did not measure is a dash."""
-    lines = [("what was tried", *COLUMNS, "minutes"), ("---",) * (len(COLUMNS) + 2)]
+    """Return the table, a row a trial, in their order; what a trial did not measure is a dash.
+
+    What none of them measured has no column.
+    """
+    columns = {title: key for title, key in COLUMNS.items() if any(key in trial for trial in trials)}
+    lines = [("what was tried", *columns, "minutes"), ("---",) * (len(columns) + 2)]
     for trial in trials:
-        figures = (f"{trial[key]:.4f}" if key in trial else "-" for key in COLUMNS.values())
+        figures = (f"{trial[key]:.4f}" if key in trial else "-" for key in columns.values())
         lines.append((trial["name"], *figures, f"{trial['seconds'] / 60:.1f}"))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -22,7 +22,8 @@ import try_recipe  # noqa: E402
 pytest_plugins = ["trained"]
 
 RESULTS = ROOT / "examples" / "results"
-TRIALS, CROPS = RESULTS / "trials.jsonl", RESULTS / "crops.jsonl"
+TRIALS = {"unlike": RESULTS / "trials.jsonl", "misleading": RESULTS / "misleading.jsonl"}
+CROPS = RESULTS / "crops.jsonl"
 
 
 def test_what_is_held_out_is_least_like_the_rest_of_its_class() -> None:
@@ -52,11 +53,27 @@ def test_what_misleads_is_held_out_of_each_class() -> None:
     np.testing.assert_array_equal(held_out, np.unique(held_out))
 
 
-def test_recipe_page_has_the_table_of_its_trials() -> None:
-    trials = [json.loads(line) for line in TRIALS.read_text(encoding="utf-8").splitlines()]
+@pytest.mark.parametrize("held_out", ["unlike", "misleading"])
+def test_recipe_page_has_the_table_of_its_trials(held_out: str) -> None:
+    lines = TRIALS[held_out].read_text(encoding="utf-8").splitlines()
+    trials = [json.loads(line) for line in lines]
+    assert {trial["held_out"] for trial in trials} == {held_out}
     table = tabulate_trials.tabulate_trials(trials)
     assert len(table.splitlines()) == len(trials) + 2
     assert table in (ROOT / "examples" / "recipe.md").read_text(encoding="utf-8")
+
+
+def test_what_no_trial_measured_has_no_column() -> None:
+    trials = [
+        {"name": "one", "plain": 0.5, "seconds": 60},
+        {"name": "other", "plain": 0.25, "val": 1.0, "seconds": 90},
+    ]
+    assert tabulate_trials.tabulate_trials(trials).splitlines() == [
+        "| what was tried | as they are | val | minutes |",
+        "| --- | --- | --- | --- |",
+        "| one | 0.5000 | - | 1.0 |",
+        "| other | 0.2500 | 1.0000 | 1.5 |",
+    ]
 
 
 def test_recipe_page_has_the_table_of_its_crops() -> None:
