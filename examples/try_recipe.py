@@ -157,7 +157,7 @@ def try_settings(
     weights: Path | None,
     cache: Cache,
     seed: int,
-    kind: str = "unlike",
+    kind: str,
 ) -> Trial:
     from sklearn.metrics import roc_auc_score
 
