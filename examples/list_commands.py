@@ -33,7 +33,9 @@ def write_page() -> str:
     for name, command in group.commands.items():
         lines += ["", f"## {name}", "", *_describe(command)]
         lines += ["", "| option | what | default |", "|---|---|---|"]
-        lines += [_write_row(parameter) for parameter in command.params]
+        lines += [
+            _write_row(parameter) for parameter in command.params if not getattr(parameter, "hidden", False)
+        ]
     return "\n".join([*lines, "", EPILOG, ""])
 
 

@@ -90,15 +90,18 @@ def make_table(folder: Path) -> str:
     """
     lines = [COLUMNS, ("---",) * len(COLUMNS)]
     circumstances = []
-    for runs in group_by_recipe(read_results(folder)).values():
+    # Those of several seeds first, being the better known.
+    for runs in sorted(group_by_recipe(read_results(folder)).values(), key=len, reverse=True):
         runs.sort(key=lambda run: run.about["seed"])
         figures = [list_figures(run) for run in runs]
-        recipe = f"`{name_recipe(runs[0])}`"
-        lines.append((f"**{recipe}, {_count(len(runs), 'seed')}**", *summarize(figures), "here"))
+        recipe, ahead = f"`{name_recipe(runs[0])}`", ""
+        if len(runs) > 1:
+            lines.append((f"**{recipe}, {len(runs)} seeds**", *summarize(figures), "here"))
+        else:
+            ahead = f"**{recipe}**, "
         for run, values in zip(runs, figures, strict=True):
-            shown = (_show(value) for value in values[:-2])
             source = f"[{run.name}](examples/results/{run.name})"
-            lines.append((f"{_name_seed(run)}", *shown, _join(_show(values[-2]), _show(values[-1])), source))
+            lines.append((f"{ahead}{_name_seed(run)}", *summarize([values]), source))
         circumstances.append(f"- {recipe}: {describe_circumstances(runs)}")
     for row in read_published(folder / PUBLISHED):
         if row["shown"] != "yes":
@@ -219,10 +222,6 @@ def _join(before: str, after: str) -> str:
 
 def _show(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def main(words: list[str] | None = None) -> None:

@@ -35,10 +35,16 @@ def test_help_names_every_option(name: str, columns: str, monkeypatch: pytest.Mo
     monkeypatch.setenv("COLUMNS", columns)
     text = succeed(name, "--help").stdout
     assert "…" not in text
-    options = [option for parameter in COMMANDS[name].params for option in parameter.opts]
-    for option in options:
-        if option.startswith("--"):
-            assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), option
+    for parameter in COMMANDS[name].params:
+        for option in parameter.opts:
+            if option.startswith("--"):
+                named = re.search(rf"(?<![\w-]){option}(?![\w-])", text) is not None
+                assert named != getattr(parameter, "hidden", False), option
+
+
+def test_train_hides_the_one_setting_that_it_refuses() -> None:
+    hidden = [parameter.name for parameter in COMMANDS["train"].params if getattr(parameter, "hidden", False)]
+    assert hidden == ["repeats"]
 
 
 def test_help_names_every_command_and_what_the_tool_is_not_for() -> None:

@@ -80,7 +80,7 @@ def list_parameters() -> list[tuple[str, str]]:
         (name, option)
         for name, command in group.commands.items()
         for parameter in command.params
-        if parameter.param_type_name == "option"
+        if parameter.param_type_name == "option" and not parameter.hidden
         for option in (*parameter.opts, *parameter.secondary_opts)
     ]
 

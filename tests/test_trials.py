@@ -69,7 +69,7 @@ def test_what_no_trial_measured_has_no_column() -> None:
         {"name": "other", "plain": 0.25, "val": 1.0, "seconds": 90},
     ]
     assert tabulate_trials.tabulate_trials(trials).splitlines() == [
-        "| what was tried | as they are | val | minutes |",
+        "| what was tried | held out | val | minutes |",
         "| --- | --- | --- | --- |",
         "| one | 0.5000 | - | 1.0 |",
         "| other | 0.2500 | 1.0000 | 1.5 |",

@@ -30,7 +30,7 @@ from pneumocli.commands.options import (
 from pneumocli.core.workers import Backend
 
 
-@takes_settings
+@takes_settings()
 def cv(
     folds: Annotated[
         int | None,

@@ -21,7 +21,7 @@ def evaluate(
     ensemble: Annotated[
         Path | None,
         typer.Option(
-            help="A cross-validation, or a directory of runs, which means its newest complete one.",
+            help="Like RUN, but a cross-validation; of a directory of runs the newest complete one.",
             autocompletion=complete_run,
         ),
     ] = None,
@@ -29,7 +29,7 @@ def evaluate(
     rule: Annotated[
         str | None,
         typer.Option(
-            help="Another rule, for this scoring only; fixed on the scores that the run's own was.",
+            help="Another rule, for this scoring only; fixed on the same scores as the run's own.",
             show_default="the run's",
         ),
     ] = None,

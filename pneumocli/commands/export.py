@@ -40,8 +40,8 @@ def export(
 ) -> None:
     """Write a model as one ONNX file: raw pixels in, calibrated probabilities out, its contract inside.
 
-    Its answers are compared with the model's on 256 images (without --data on those at hand, nothing is
-    fetched, else on drawn ones), and it is refused if a probability differs by more than 0.001.
+    Its answers are compared with the model's on 256 images (of --data, else of data found here, else
+    drawn; nothing is fetched), and it is refused if a probability differs by more than 0.001.
     """
     from pneumocli.core.finding import find_predictor
     from pneumocli.core.predictor import ONNX_SUFFIX, place_onnx

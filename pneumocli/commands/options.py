@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,7 +57,7 @@ Data = Annotated[
 Size = Annotated[
     int | None,
     typer.Option(
-        help="Which official file: 28, 64, 128 or 224 px. The side that image files are made into.",
+        help="Side of the stored images: of the official file 28, 64, 128 or 224 px, of image files any.",
         metavar="PX",
         show_default="28; with --config, the run's",
     ),
@@ -65,7 +65,7 @@ Size = Annotated[
 ScoredSize = Annotated[
     int | None,
     typer.Option(
-        help="Which official file, or what image files are made into, by the side.",
+        help="Side of the stored images: which official file, or what image files are made into.",
         metavar="PX",
         show_default="the run's",
     ),
@@ -117,7 +117,8 @@ On = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Of the cluster: HOST:6379 for Ray, tcp://HOST:8786 for Dask; else as their own variables say.",
+        help="Of the cluster: HOST:6379 for Ray, tcp://HOST:8786 for Dask; else RAY_ADDRESS or "
+        "DASK_SCHEDULER_ADDRESS.",
         metavar="ADDRESS",
         show_default=False,
     ),
@@ -160,16 +161,23 @@ DryRun = Annotated[
 ]
 Split = Annotated[
     SplitName | None,
-    typer.Option(help="Which images are scored.", show_default="test; all where the data have none"),
+    typer.Option(help="Which images the figures are of.", show_default="test; all where the data have none"),
 ]
 
 
-def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+def takes_settings(*, hidden: Sequence[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command that takes `recipe` and `settings` one option for every setting of TrainConfig.
 
     An option that is left out is None, which means "as in the recipe"; help and the default that is
     shown come from TrainConfig, so that there is one truth.
+
+    Args:
+        hidden: settings that the command refuses in words of its own, and that its help does not name.
     """
+    return functools.partial(_add_settings, hidden=hidden)
+
+
+def _add_settings(command: Callable[..., None], *, hidden: Sequence[str]) -> Callable[..., None]:
     signature = inspect.signature(command)
     own = [parameter for parameter in signature.parameters.values() if parameter.name != "settings"]
     settings = [name for name in TrainConfig.model_fields if name != "recipe"]
@@ -178,7 +186,7 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=None,
-            annotation=Annotated[_type_setting(name), _describe_setting(name)],
+            annotation=Annotated[_type_setting(name), _describe_setting(name, name in hidden)],
         )
         for name in settings
     ]
@@ -199,7 +207,7 @@ def _type_setting(name: str) -> Any:
     return (str if is_word else annotation) | None
 
 
-def _describe_setting(name: str) -> Any:
+def _describe_setting(name: str, is_hidden: bool) -> Any:
     field = TrainConfig.model_fields[name]
     flag = f"--{name.replace('_', '-')}"
     value = getattr(RECIPES[DEFAULT_RECIPE], name)
@@ -211,5 +219,6 @@ def _describe_setting(name: str) -> Any:
         flag,
         help=field.description,
         show_default=default,
+        hidden=is_hidden,
         rich_help_panel="Settings, if not as in the recipe",
     )

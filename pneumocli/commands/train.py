@@ -22,7 +22,7 @@ from pneumocli.commands.options import (
 )
 
 
-@takes_settings
+@takes_settings(hidden=["repeats"])
 def train(
     data: Data = None,
     size: Size = None,
@@ -42,7 +42,7 @@ def train(
 ) -> None:
     """Train one model on the whole training split; the validation split fixes its threshold.
 
-    Where --early-stopping is on, it also says when to stop.
+    With --early-stopping it also decides when to stop.
 
     A stopped run goes on from its last epoch with the same command, or with --resume RUN.
     """

@@ -38,9 +38,14 @@ class TrainConfig(BaseModel):
         le=100,
         description="cross-validation: times that the images are divided into folds, each anew",
     )
-    image_size: int = Field(224, ge=32, le=1024, description="side of the network's input, in pixels")
+    image_size: int = Field(
+        224, ge=32, le=1024, description="side of the network's input, in pixels; images are resized to it"
+    )
     center_crop: float = Field(
-        1.0, ge=0.5, le=1, description="share of an image's side that is looked at, its middle; not of views"
+        1.0,
+        ge=0.5,
+        le=1,
+        description="share of an image's side that is scored, about its middle; views are not cut",
     )
     subset: int | None = Field(None, ge=4, description="train on so many images only (stratified)")
     batch_size: int = Field(32, ge=1, le=4096, description="images a step")
@@ -52,11 +57,15 @@ class TrainConfig(BaseModel):
     )
     head_epochs: int = Field(15, ge=1, description="phase 1: most epochs with the backbone frozen")
     head_learning_rate: float = Field(1e-4, gt=0, description="phase 1: Adam's learning rate")
-    head_patience: int = Field(5, ge=1, description="phase 1: epochs without a lower validation loss")
+    head_patience: int = Field(
+        5, ge=1, description="phase 1, with early stopping: epochs without a lower validation loss"
+    )
     tune_layers: int = Field(40, ge=0, description="phase 2: last layers of the backbone that train")
     tune_epochs: int = Field(5, ge=0, description="phase 2: most epochs")
     tune_learning_rate: float = Field(1e-5, gt=0, description="phase 2: Adam's learning rate")
-    tune_patience: int = Field(3, ge=1, description="phase 2: epochs without a lower validation loss")
+    tune_patience: int = Field(
+        3, ge=1, description="phase 2, with early stopping: epochs without a lower validation loss"
+    )
     tune_schedule: Schedule = Field(
         Schedule.CONSTANT, description="phase 2: the learning rate stays constant, or falls as a cosine"
     )
@@ -69,7 +78,10 @@ class TrainConfig(BaseModel):
     )
     crop_area: float = Field(1.0, gt=0, le=1, description="views: smallest share of the image a crop keeps")
     zoom_out: float = Field(
-        1.0, ge=1, le=2, description="views: largest side of what one shows, of the image's; its edge goes on"
+        1.0,
+        ge=1,
+        le=2,
+        description="views: up to this many times the image's side is shown, its edge repeated",
     )
     flip: bool = Field(False, description="views: left and right exchanged in half of them")
     brightness: float = Field(0.0, ge=0, le=1, description="views: largest change, as a share of white")
