@@ -6,8 +6,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pneumocli.core.resampling import Interval, bound_values, draw_resamples
-from pneumocli.core.uncertainty import Z, bound_auc, bound_share, compute_auc_covariance, estimate_figures
+from pneumocli.core.resampling import (
+    AT_ONCE,
+    Interval,
+    bound_values,
+    compute_resampled,
+    draw_resamples,
+    weigh_figures,
+)
+from pneumocli.core.uncertainty import (
+    Z,
+    bound_auc,
+    bound_share,
+    compute_auc_covariance,
+    estimate_at,
+    estimate_figures,
+)
 
 
 def draw_scores(
@@ -75,7 +89,58 @@ def test_auc_interval_holds_the_truth_about_95_times_of_100() -> None:
 
 
 def test_perfect_auc_has_no_width() -> None:
-    assert bound_auc([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9]) == Interval(1.0, 1.0)
+    interval = bound_auc([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
+    assert interval == Interval(1.0, 1.0)
+    assert not interval.says_something
+
+
+def test_what_no_resample_changes_has_no_interval_and_shares_of_images_have() -> None:
+    y_true = np.repeat([0, 1], 5)
+    parted = estimate_figures(y_true, np.linspace(0, 1, 10), 0.5)
+    constant = estimate_figures(y_true, np.full(10, 0.7), 0.5)
+    for found in (parted, constant):
+        for name in ("roc_auc", "average_precision", "balanced_accuracy", "f1"):
+            assert found[name].value is not None
+            assert (found[name].low, found[name].high) == (None, None), name
+        for name in ("accuracy", "sensitivity", "specificity"):
+            assert found[name].low < found[name].high
+    # Scores that are right and not sure leave an error that differs from draw to draw.
+    assert parted["brier"].low < parted["brier"].high
+
+
+def test_several_thresholds_have_the_figures_of_each() -> None:
+    y_true, y_score = draw_probabilities(9)
+    thresholds = (0.5, 0.2, 0.8)
+    found = estimate_at(y_true, y_score, thresholds, resamples=30)
+    assert found == [estimate_figures(y_true, y_score, threshold, resamples=30) for threshold in thresholds]
+    assert found[0]["sensitivity"] != found[1]["sensitivity"]
+
+
+def test_draws_gone_through_some_at_a_time_are_those_of_one_go() -> None:
+    y_true, y_score = draw_probabilities(10)
+    resamples = 2 * AT_ONCE + 7
+    drawn = draw_resamples(y_true, resamples, seed=5)
+    rng = np.random.default_rng(5)
+    for label in (0, 1):
+        n = int((y_true == label).sum())
+        assert (drawn[:, y_true == label] == rng.multinomial(n, np.full(n, 1 / n), resamples)).all()
+    compute = weigh_figures(y_true, y_score)["average_precision"]
+    assert (compute_resampled(compute, drawn) == compute(drawn.astype(np.int64))).all()
+
+
+def test_resamples_of_many_images_fit_in_little_memory() -> None:
+    import tracemalloc
+
+    rng = np.random.default_rng(11)
+    y_true = (rng.random(4000) < 0.7).astype(int)
+    tracemalloc.start()
+    try:
+        estimate_figures(y_true, rng.random(4000), resamples=1000)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # The draws themselves are 8 MB; as 8 bytes each with all copies at once it was 190.
+    assert peak < 40e6
 
 
 @pytest.mark.parametrize("y_true", [[0, 1, 1], [0, 0, 1], [1, 1]])

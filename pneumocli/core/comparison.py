@@ -15,7 +15,13 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, read_figures
 from pneumocli.core.listing import name_collection
 from pneumocli.core.metrics import call_labels
-from pneumocli.core.resampling import RESAMPLES, bound_values, draw_resamples, weigh_figures
+from pneumocli.core.resampling import (
+    RESAMPLES,
+    bound_values,
+    compute_resampled,
+    draw_resamples,
+    weigh_figures,
+)
 from pneumocli.core.runs import EXTERNAL, Run
 from pneumocli.core.scores import Scores, read_scores
 from pneumocli.core.uncertainty import Z, compute_auc_covariance
@@ -168,7 +174,7 @@ def compare_scores(
     )
     found = {"roc_auc": _compare_auc(truth, np.stack(scores))}
     for name in ours:
-        bounds = bound_values(theirs[name](drawn) - ours[name](drawn))
+        bounds = bound_values(compute_resampled(theirs[name], drawn) - compute_resampled(ours[name], drawn))
         found[name] = Difference(
             float(ours[name](once)[0]),
             float(theirs[name](once)[0]),

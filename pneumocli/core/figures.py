@@ -22,7 +22,7 @@ from pneumocli.core.metrics import (
 from pneumocli.core.reading import read_json
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import Scores
-from pneumocli.core.uncertainty import Estimate, estimate_figures
+from pneumocli.core.uncertainty import Estimate, estimate_at
 
 ENSEMBLE_NAME = "ensemble"
 POOLED_NAME = "pooled"
@@ -101,9 +101,15 @@ def compute_figures(
     """
     trained_on = run.record.data
     is_own = dataset is None or run.owns(dataset)
-    found = _compute_at(0.5, split, scores, intervals, prevalence)
+    thresholds = [0.5] if decision is None else [0.5, decision.threshold]
+    each = [_compute_at(threshold, split, scores, prevalence) for threshold in thresholds]
+    if intervals:
+        by_name = {name: estimate_at(part.y_true, part.y_score, thresholds) for name, part in scores.items()}
+        for number, values in enumerate(each):
+            values["estimates"] = {name: estimates[number] for name, estimates in by_name.items()}
+    found = each[0]
     if decision is not None:
-        at_rule = _compute_at(decision.threshold, split, scores, intervals, prevalence)
+        at_rule = each[1]
         found["at_rule"] = at_rule.pop("models")
         found |= {f"{name}_at_rule": values for name, values in at_rule.items()}
         main = list(scores.values())[-1]
@@ -153,17 +159,13 @@ def choose_best(folds: Mapping[str, Metrics]) -> str:
 
 
 def _compute_at(
-    threshold: float, split: str, scores: Mapping[str, Scores], intervals: bool, prevalence: float | None
+    threshold: float, split: str, scores: Mapping[str, Scores], prevalence: float | None
 ) -> dict[str, Any]:
     models = {name: compute_metrics(part.y_true, part.y_score, threshold) for name, part in scores.items()}
     found: dict[str, Any] = {"models": models}
     members = [metrics for name, metrics in models.items() if name not in (ENSEMBLE_NAME, POOLED_NAME)]
     if len(members) > 1 and split != "test":
         found["folds"] = summarize_folds(members)
-    if intervals:
-        found["estimates"] = {
-            name: estimate_figures(part.y_true, part.y_score, threshold) for name, part in scores.items()
-        }
     if prevalence is not None:
         found["predictive_values"] = {
             name: project_values(metrics.sensitivity, metrics.specificity, prevalence)

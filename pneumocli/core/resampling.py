@@ -1,6 +1,7 @@
 """The bootstrap: images drawn anew, each class with its size, and figures of all draws at once.
 
-A draw is kept as how often each image was drawn, so that a figure of 2,000 draws is a few sums.
+A draw is kept as how often each image was drawn, so that a figure of 2,000 draws is a few sums. Draws take
+2 bytes each an image, and are gone through some at a time: a hundred thousand images take half a GB.
 """
 
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pneumocli.core.metrics import call_labels
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+AT_ONCE = 100  # draws whose figure is computed together
 
 Weigh = Callable[[NDArray[np.int64]], NDArray[np.float64]]
 
@@ -24,22 +26,43 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def says_something(self) -> bool:
+        """Whether it has a width; without one the images are too few, or too easy, to bound the figure."""
+        return self.low < self.high
 
-def draw_resamples(y_true: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
+
+def draw_resamples(y_true: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int16]:
     """Return how often each image is drawn, (resamples, N): each class with replacement, its size kept."""
     truth = np.asarray(y_true).ravel()
     rng = np.random.default_rng(seed)
-    drawn = np.zeros((resamples, len(truth)), np.int64)
+    # That one image is drawn more often than an int16 holds does not happen: its mean is 1.
+    drawn = np.zeros((resamples, len(truth)), np.int16)
     for label in np.unique(truth):
         rows = np.flatnonzero(truth == label)
-        drawn[:, rows] = rng.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), resamples)
+        shares = np.full(len(rows), 1 / len(rows))
+        for start in range(0, resamples, AT_ONCE):
+            some = slice(start, min(start + AT_ONCE, resamples))
+            drawn[some, rows] = rng.multinomial(len(rows), shares, some.stop - some.start)
     return drawn
+
+
+def compute_resampled(compute: Weigh, drawn: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Return a figure of each draw, (R,).
+
+    Args:
+        compute: one of `weigh_figures`.
+        drawn: (R, N), of `draw_resamples`.
+    """
+    parts = (drawn[start : start + AT_ONCE] for start in range(0, len(drawn), AT_ONCE))
+    return np.concatenate([compute(part.astype(np.int64)) for part in parts])
 
 
 def bound_values(values: NDArray[np.float64]) -> Interval:
     """Return the percentile interval of a figure's values (R,) over resamples.
 
-    Efron 1979, Annals of Statistics 7:1.
+    Efron 1979, Annals of Statistics 7:1. Where no resample differs, as where all images are called right,
+    it has no width and says nothing; see `Interval.says_something`.
     """
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Interval(float(low), float(high))

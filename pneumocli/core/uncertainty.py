@@ -5,6 +5,7 @@ neither (F1, average precision, ...) a stratified bootstrap's. All of them are a
 scored: another hospital's may lie outside.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,9 @@ from pneumocli.core.resampling import (
     CONFIDENCE,
     RESAMPLES,
     Interval,
+    Weigh,
     bound_values,
+    compute_resampled,
     draw_resamples,
     weigh_figures,
 )
@@ -75,7 +78,7 @@ def compute_auc_covariance(
 def bound_auc(y_true: ArrayLike, y_score: ArrayLike) -> Interval:
     """Return DeLong's interval of the AUC, taken on the logit scale so that it stays below 1.
 
-    For a perfect AUC the variance is zero, and the interval says nothing: it is (1, 1).
+    For a perfect AUC the variance is zero, and the interval has no width: it is (1, 1) and says nothing.
     """
     auc, covariance = compute_auc_covariance(y_true, y_score)
     centre, variance = float(auc[0]), float(covariance[0, 0])
@@ -92,7 +95,7 @@ class Estimate:
 
     Attributes:
         value: 0 to 1.
-        low, high: the interval.
+        low, high: the interval; None where it would have no width, as the AUC's of perfectly parted images.
         hits, of: for a share of images, how many of how many; else None.
     """
 
@@ -111,7 +114,19 @@ def estimate_figures(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Return the figures of one model's scores with their 95 % intervals.
+    """Return the figures of one model's scores at one threshold, as `estimate_at` does at several."""
+    return estimate_at(y_true, y_score, [threshold], resamples=resamples, seed=seed)[0]
+
+
+def estimate_at(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    thresholds: Sequence[float],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[dict[str, Estimate]]:
+    """Return the figures of one model's scores with their 95 % intervals, at each threshold.
 
     They are roc_auc, average_precision, accuracy, balanced_accuracy, f1, sensitivity, specificity,
     ppv and npv (the shares of right calls among those called pneumonia, and normal) and brier (the
@@ -120,42 +135,53 @@ def estimate_figures(
     Args:
         y_true: (N,), 0 or 1; both must occur.
         y_score: (N,), 0 to 1.
-        threshold: called pneumonia where `y_score >= threshold`.
+        thresholds: called pneumonia where `y_score >= threshold`.
         resamples, seed: of the bootstrap.
 
     Raises:
         ValueError: as for `compute_metrics`.
     """
-    metrics = compute_metrics(y_true, y_score, threshold)
+    every = [compute_metrics(y_true, y_score, threshold) for threshold in thresholds]
     truth, score = np.asarray(y_true).ravel(), np.asarray(y_score, dtype=np.float64).ravel()
     drawn = draw_resamples(truth, resamples, seed)
-    weighted = weigh_figures(truth, score, threshold)
-    tn, fp, fn, tp = metrics.tn, metrics.fp, metrics.fn, metrics.tp
 
-    def estimate_share(hits: int, n: int) -> Estimate:
-        if n == 0:
-            return Estimate(hits=hits, of=n)
-        bounds = bound_share(hits, n)
-        return Estimate(hits / n, bounds.low, bounds.high, hits, n)
+    def estimate(compute: Weigh) -> Estimate:
+        value = float(compute(np.ones((1, len(truth)), np.int64))[0])
+        return _bound_estimate(value, bound_values(compute_resampled(compute, drawn)))
 
-    def estimate(name: str) -> Estimate:
-        compute = weighted[name]
-        bounds = bound_values(compute(drawn))
-        return Estimate(float(compute(np.ones((1, len(truth)), np.int64))[0]), bounds.low, bounds.high)
+    auc = Estimate(every[0].roc_auc)
+    if np.bincount(truth, minlength=2).min() > 1:
+        auc = _bound_estimate(every[0].roc_auc, bound_auc(truth, score))
+    # What goes by no threshold, and costs most, is computed once.
+    weighted = weigh_figures(truth, score)
+    average_precision, brier = estimate(weighted["average_precision"]), estimate(weighted["brier"])
+    found = []
+    for metrics, threshold in zip(every, thresholds, strict=True):
+        weighted = weigh_figures(truth, score, threshold)
+        tn, fp, fn, tp = metrics.tn, metrics.fp, metrics.fn, metrics.tp
+        found.append(
+            {
+                "roc_auc": auc,
+                "average_precision": average_precision,
+                "accuracy": _estimate_share(tp + tn, len(truth)),
+                "balanced_accuracy": estimate(weighted["balanced_accuracy"]),
+                "f1": estimate(weighted["f1"]),
+                "sensitivity": _estimate_share(tp, tp + fn),
+                "specificity": _estimate_share(tn, tn + fp),
+                "ppv": _estimate_share(tp, tp + fp),
+                "npv": _estimate_share(tn, tn + fn),
+                "brier": brier,
+            }
+        )
+    return found
 
-    auc = Estimate(metrics.roc_auc)
-    if min(tn + fp, fn + tp) > 1:
-        bounds = bound_auc(truth, score)
-        auc = Estimate(metrics.roc_auc, bounds.low, bounds.high)
-    return {
-        "roc_auc": auc,
-        "average_precision": estimate("average_precision"),
-        "accuracy": estimate_share(tp + tn, len(truth)),
-        "balanced_accuracy": estimate("balanced_accuracy"),
-        "f1": estimate("f1"),
-        "sensitivity": estimate_share(tp, tp + fn),
-        "specificity": estimate_share(tn, tn + fp),
-        "ppv": estimate_share(tp, tp + fp),
-        "npv": estimate_share(tn, tn + fn),
-        "brier": estimate("brier"),
-    }
+
+def _bound_estimate(value: float, bounds: Interval) -> Estimate:
+    return Estimate(value, bounds.low, bounds.high) if bounds.says_something else Estimate(value)
+
+
+def _estimate_share(hits: int, n: int) -> Estimate:
+    if n == 0:
+        return Estimate(hits=hits, of=n)
+    bounds = bound_share(hits, n)
+    return Estimate(hits / n, bounds.low, bounds.high, hits, n)

@@ -221,10 +221,12 @@ def _average(folds: Sequence[Scores]) -> _Band | None:
 
 
 def _bound(scores: Scores) -> str:
-    """DeLong's interval in words; nothing where a class has a single image, which has no variance."""
+    """DeLong's interval in words; nothing where the images have no variance, as a single one of a class."""
     if np.bincount(scores.y_true, minlength=2).min() < 2:
         return ""
     found = bound_auc(scores.y_true, scores.y_score)
+    if not found.says_something:
+        return ""
     return f" (95 %: {found.low:.4f} to {found.high:.4f})"
 
 

@@ -29,6 +29,8 @@ ESTIMATE_TITLES = {
     "brier": "Brier score, lower is better",
 }
 
+NO_INTERVAL = "a dash: nothing to count, or too few errors or images to bound it"
+
 RELIABILITY_TITLES = {"brier": "Brier score", "ece": "ECE, 15 equal bins", "log_loss": "log loss"}
 
 
@@ -131,6 +133,8 @@ def tabulate_estimates(figures: Figures, name: str) -> Table:
             shown, _show(found.value), bounds, "" if found.of is None else f"{found.hits}/{found.of}"
         )
     table.caption = "Wilson for counts, DeLong for AUC, bootstrap for the rest; for these images only"
+    if any(found.low is None for found in estimates.values()):
+        table.caption += f"\n{NO_INTERVAL}"
     return table
 
 

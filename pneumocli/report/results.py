@@ -7,7 +7,7 @@ from pneumocli.core.metrics import FIGURES, Metrics
 from pneumocli.core.summary import Scored
 from pneumocli.core.uncertainty import Estimate
 from pneumocli.report.facts import Row, Table
-from pneumocli.report.figures import ESTIMATE_TITLES, FIGURE_TITLES, RELIABILITY_TITLES
+from pneumocli.report.figures import ESTIMATE_TITLES, FIGURE_TITLES, NO_INTERVAL, RELIABILITY_TITLES
 from pneumocli.report.tables import SOURCES
 from pneumocli.report.words import FAR, name_split, show_estimate
 
@@ -15,6 +15,7 @@ from pneumocli.report.words import FAR, name_split, show_estimate
 def tabulate_best(scored: Scored) -> Table:
     """Return the figures with their intervals and counts."""
     rows = []
+    note = ""
     for figure, shown in ESTIMATE_TITLES.items():
         if scored.estimates is not None:
             estimate = scored.estimates[figure]
@@ -23,6 +24,8 @@ def tabulate_best(scored: Scored) -> Table:
         else:
             continue
         bounds = "-" if estimate.low is None else f"{estimate.low:.4f} to {estimate.high:.4f}"
+        if estimate.low is None and scored.estimates is not None:
+            note = f" {NO_INTERVAL[0].upper()}{NO_INTERVAL[1:]}."
         value = "-" if estimate.value is None else f"{estimate.value:.4f}"
         counts = "" if estimate.of is None else f"{estimate.hits} of {estimate.of}"
         rows.append(Row(shown, (value, bounds, counts)))
@@ -33,8 +36,7 @@ def tabulate_best(scored: Scored) -> Table:
         ("value", "95 % interval", "images"),
         tuple(rows),
         note="Intervals: Wilson for counts, DeLong for the AUC, a stratified bootstrap for the "
-        "rest. They are "
-        "about these images only.",
+        f"rest. They are about these images only.{note}",
     )
 
 
