@@ -13,8 +13,8 @@ from pneumocli.core.synthetic import draw_dataset
 
 
 def make_whole(normal: int, pneumonia: int, groups: ArrayLike | None = None) -> Dataset:
-    """Images that differ, each with its row in its first pixels."""
-    images = np.zeros((normal + pneumonia, 2, 2), np.uint8)
+    """Noise, of which no two images are near duplicates, each with its row in its first pixels."""
+    images = np.random.default_rng(1).integers(0, 256, (normal + pneumonia, 6, 6), np.uint8)
     images[:, 0, 0], images[:, 0, 1] = np.divmod(np.arange(len(images)), 256)
     labels = np.random.default_rng(0).permutation(np.repeat([0, 1], [normal, pneumonia]))
     kept = None if groups is None else np.asarray(groups, np.int64)
@@ -22,7 +22,7 @@ def make_whole(normal: int, pneumonia: int, groups: ArrayLike | None = None) -> 
 
 
 def list_rows(split: Split) -> list[int]:
-    return [256 * int(high) + int(low) for high, low in split.images[:, 0]]
+    return [256 * int(high) + int(low) for high, low in split.images[:, 0, :2]]
 
 
 def refuse(dataset: Dataset) -> str:
@@ -77,6 +77,16 @@ def test_copies_are_in_one_split(grouped: bool) -> None:
     found = [set(list_rows(split)) for split in divide_dataset(copied, 0).splits.values()]
     assert not any(one & other for one, other in combinations(found, 2))
     assert set.union(*found) == set(range(150))
+
+
+def test_near_duplicates_are_in_one_split() -> None:
+    whole = make_whole(100, 100).pick(WHOLE)
+    near = whole.images.copy()
+    near[:, 5, 5] ^= 1
+    dataset = Dataset("xrays", {WHOLE: Split(np.concatenate([whole.images, near]), np.tile(whole.labels, 2))})
+    found = [set(list_rows(split)) for split in divide_dataset(dataset, 0).splits.values()]
+    assert not any(one & other for one, other in combinations(found, 2))
+    assert set.union(*found) == set(range(200))
 
 
 @pytest.mark.parametrize(("normal", "pneumonia"), [(9, 100), (100, 9), (1, 1)])

@@ -227,9 +227,12 @@ def test_standard_result_file_goes_when_other_images_are_scored(
     evaluate_run(run, dataset, "test")
     assert len(list(run.path.glob("*.csv"))) == 2
     noise = np.random.default_rng(0).integers(0, 256, dataset.test.images.shape, np.uint8)
-    evaluate_run(
-        run, replace(dataset, splits={**dataset.splits, "test": replace(dataset.test, images=noise)}), "test"
-    )
+    other = replace(dataset, splits={**dataset.splits, "test": replace(dataset.test, images=noise)})
+    before = {path: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    with pytest.raises(RunError, match="test figures of other images"):
+        evaluate_run(run, other, "test")
+    assert {path: path.read_bytes() for path in run.path.iterdir() if path.is_file()} == before
+    evaluate_run(run, other, "test", force=True)
     (left,) = run.path.glob("*.csv")
     assert left.name.startswith("pneumoniamnist_val_")
 
@@ -409,7 +412,7 @@ def test_other_images_of_a_name_that_is_taken_are_refused(train_copy: Run) -> No
     place = train_copy.path / "external" / "synthetic"
     before = {path: path.read_bytes() for path in place.iterdir()}
     for split in ("test", "val", "all"):
-        with pytest.raises(RunError, match="other images of that name") as caught:
+        with pytest.raises(RunError, match="figures of other images") as caught:
             evaluate_run(train_copy, draw_dataset(seed=2, train=8, val=8, test=8), split)
         assert str(place) in str(caught.value)
     assert {path: path.read_bytes() for path in place.iterdir()} == before

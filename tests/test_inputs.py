@@ -15,7 +15,8 @@ from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import SEEN_NAMES, SPLIT_NAMES, Dataset, Split
 from pneumocli.core.division import divide_dataset
 from pneumocli.core.errors import DataError, PneumoError, RunError
-from pneumocli.core.inputs import DataInput, add_groups, choose_scored, gather_data
+from pneumocli.core.inputs import DataInput, add_groups, choose_scored, gather_data, read_data
+from pneumocli.core.official import SOURCES, compute_md5
 from pneumocli.core.runs import Run
 
 
@@ -178,12 +179,26 @@ def test_groups_of_a_file_are_those_of_the_training_split(small_dataset: Dataset
     assert small_dataset.train.groups is None
 
 
-def test_groups_of_a_file_are_joined_to_those_of_the_data(small_dataset: Dataset, tmp_path: Path) -> None:
+def test_groups_of_a_file_are_refused_for_image_files_whose_rows_nobody_knows(
+    small_dataset: Dataset, tmp_path: Path
+) -> None:
     path = tmp_path / "patients.csv"
     path.write_text("index,group\n3,a\n20,a\n")
-    groups = np.arange(24)
-    groups[[20, 21]] = groups[[0, 1]] = 99
-    assert list_together(add_groups(give_groups(small_dataset, groups), path)) == {(0, 1, 3, 20, 21)}
+    for own in (tmp_path, tmp_path / "xrays.csv"):
+        with pytest.raises(DataError, match="CSV of the images") as caught:
+            add_groups(replace(describe(small_dataset), path=own), path)
+        assert str(own) in str(caught.value)
+    file = replace(describe(small_dataset), path=tmp_path / "a.npz")
+    assert list_together(add_groups(file, path)) == {(3, 20)}
+
+
+def test_official_file_is_known_by_its_md5_and_no_other_is(
+    data_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not read_data(data_file).dataset.is_official_file
+    monkeypatch.setitem(SOURCES, 64, replace(SOURCES[64], md5=compute_md5(data_file)))
+    assert read_data(data_file).dataset.is_official_file
+    assert not read_data("synthetic").dataset.is_official_file
 
 
 def test_row_that_the_training_split_does_not_have(small_dataset: Dataset, tmp_path: Path) -> None:

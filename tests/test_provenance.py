@@ -55,6 +55,16 @@ def test_groups_are_recorded_with_their_file_and_their_number(small_dataset: Dat
     assert found.file is not None
     assert found.file.name == "patients.csv"
     assert (found.groups, found.images, found.digest) == (1, 3, digest_groups(np.array(groups)))
+    assert (found.column, found.named_in) == (False, "patients.csv")
+
+
+def test_groups_that_the_data_name_themselves_are_recorded_as_such(small_dataset: Dataset) -> None:
+    train = replace(small_dataset.train, groups=np.arange(24) // 2)
+    own = replace(small_dataset, splits={**small_dataset.splits, "train": train})
+    found = describe_cv(describe(own), [row // 2 for row in range(24)]).groups
+    assert found is not None
+    assert (found.file, found.column, found.groups) == (None, True, 12)
+    assert found.named_in == "the column `group` of the data"
 
 
 def test_groups_without_a_file_and_a_model_without_folds(small_dataset: Dataset) -> None:
@@ -62,6 +72,7 @@ def test_groups_without_a_file_and_a_model_without_folds(small_dataset: Dataset)
     found = describe_cv(data).groups
     assert found is not None
     assert (found.file, found.groups, found.images) == (None, 0, 0)
+    assert (found.column, found.named_in) == (False, None)
     assert describe_run("train", data, small_dataset, RANDOM_WEIGHTS, TINY).groups is None
 
 

@@ -104,6 +104,17 @@ def test_figures_at_another_rule_are_told(tmp_path: Path) -> None:
     assert "another rule than the run's own (youden" in say_gaps(summarize_run(run).gaps)
 
 
+def test_figures_of_other_data_at_another_rule_are_told(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    folder = run.path / EXTERNAL / "hospital.csv"
+    write_scored(run, "all", folder)
+    assert "hospital.csv" not in say_gaps(summarize_run(run).gaps)
+    figures = read_figures(folder, "all")
+    other = fix_decision("0.9", read_scores(run.path, OUT_OF_FOLD), "out_of_fold", "x")
+    write_figures(folder, figures.model_copy(update={"decision": other}))
+    assert "The figures on hospital.csv (all) stand at another rule" in say_gaps(summarize_run(run).gaps)
+
+
 def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     (run.path / f"metrics_{OUT_OF_FOLD}.json").write_text("{")

@@ -2,15 +2,18 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from written import write_run, write_scored
 
 from pneumocli.core.config import RECIPES
+from pneumocli.core.records import GroupsRecord
 from pneumocli.core.runs import Run
 from pneumocli.core.summary import Summary, summarize_run
 from pneumocli.report.checklist import list_items
 from pneumocli.report.words import (
+    describe_groups,
     describe_input,
     describe_loss,
     describe_optimizer,
@@ -47,6 +50,27 @@ def test_images_trained_on_may_be_harder_than_they_are() -> None:
 def test_what_becomes_of_an_image_before_the_network(pixels: int, center_crop: float, words: str) -> None:
     settings = ROBUST.model_copy(update={"center_crop": center_crop})
     assert describe_input(pixels, settings) == words
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ({"file": None}, "The user named no groups"),
+        ({"file": None, "column": True}, "The user named groups in the column `group` of the data; where"),
+        ({"file": {"name": "a.csv", "sha256": "ab"}}, "The user named groups in a.csv (SHA-256 ab); where"),
+    ],
+)
+def test_groups_are_those_that_the_user_named_and_near_duplicates(
+    named: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    record = GroupsRecord(digest="e", groups=1, images=2, **named)
+    summary = summarize_run(write_run(tmp_path, groups=record))
+    told = describe_groups(summary)
+    assert next(sentence for sentence in told if "user named" in sentence).startswith(words)
+    (level,) = [item.says for item in list_items(summary) if "20" in item.claim]
+    assert level.startswith(
+        "Images; near duplicates" if record.named_in is None else "The groups that the user"
+    )
 
 
 def summarize_single(tmp_path: Path, early_stopping: bool, name: str = "single") -> Summary:

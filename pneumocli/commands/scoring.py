@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pneumocli.commands.options import SplitName
+from pneumocli.core.audit import is_official_split
 from pneumocli.core.data import Dataset
 from pneumocli.core.fetch import SYNTHETIC
 from pneumocli.core.inputs import add_groups, choose_scored, gather_data
@@ -65,6 +66,11 @@ def gather_split_data(
         notify(
             f"{dataset.name} is not the data set that {run.name} was trained on ({trained_on}): "
             "external validation, which holds if they have no images or patients in common"
+        )
+    if is_official_split(dataset, chosen) and not dataset.is_official_file:
+        notify(
+            f"{dataset.name} has PneumoniaMNIST's {chosen} images and is not the official file: MedMNIST's "
+            "own reader takes the result file's rows to be in that file's order"
         )
     notify(f"scored on: {chosen} images of {dataset.name}")
     return dataset, chosen

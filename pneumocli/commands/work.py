@@ -190,8 +190,10 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
         fold=asked.fold,
         resume=asked.stopped,
     )
-    for line in [] if record is None else tell_differences(record, data, weights):
-        notify(line)
+    if record is not None:
+        whole = config.subset is None and record.settings.subset is None
+        for line in tell_differences(record, data, weights, together if whole else None):
+            notify(line)
     if dataset.pixels > config.resized:
         notify(
             f"images of {dataset.pixels} px are shrunk to {config.resized} px; "

@@ -99,7 +99,8 @@ def apply_temperature(y_score: ArrayLike, temperature: float) -> NDArray[np.floa
     """Return the calibrated probability, 1 / (1 + exp(-logit(p) / T)), float64 of the scores' shape.
 
     For an ensemble the score is the mean of its members' probabilities. The order of the scores stays,
-    so that an image is called the same by its score and the threshold as by both calibrated.
+    so that an image is called the same by its score and the threshold as by both calibrated, but for
+    scores within 1e-7 of 0 or 1, which become one.
 
     Args:
         y_score: 0 to 1; clipped to 1e-7 from both ends.

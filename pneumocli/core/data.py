@@ -72,11 +72,14 @@ class Dataset:
         splits: "train", "val" and "test"; of own image files those that are there, or "all" alone
             where they name none.
         synthetic: True for drawn images, which say nothing about real ones.
+        is_official_file: True for what was read from one of MedMNIST's files, known by its MD5: images and
+            order are theirs.
     """
 
     name: str
     splits: Mapping[str, Split]
     synthetic: bool = False
+    is_official_file: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

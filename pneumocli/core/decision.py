@@ -30,7 +30,7 @@ class Decision(BaseModel):
     source: Source = Field(
         description="the scores that both were fixed on: out_of_fold, the folds' held-out parts together, "
         "the mean of the repeats; val, the validation images without a copy in train, by which early "
-        "stopping goes too"
+        "stopping goes too where there is any"
     )
     data: str = Field(description="name of the data set that they are of")
     images: int = Field(ge=2, description="number of these scores")

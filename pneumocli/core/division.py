@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA, WHOLE, Dataset, hash_images
+from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA, WHOLE, Dataset
 from pneumocli.core.errors import DataError
-from pneumocli.core.groups import join_groups, number_groups
+from pneumocli.core.groups import group_images
 from pneumocli.core.seeding import derive_generator, derive_seed
 
 PARTS = 10  # one is test, one val, eight are train
@@ -16,7 +16,7 @@ PARTS = 10  # one is test, one val, eight are train
 def divide_dataset(dataset: Dataset, seed: int) -> Dataset:
     """Divide the one split "all" into train, val and test: 80, 10 and 10 %, both classes in each alike.
 
-    Images of one group, and byte-equal ones, are never in two splits.
+    Images of one group, and near duplicates, are never in two splits.
 
     Raises:
         DataError: fewer than ten images of a class, or groups too large or too few.
@@ -31,8 +31,7 @@ def divide_dataset(dataset: Dataset, seed: int) -> Dataset:
             f"{dataset.name} has {counts[0]} normal and {counts[1]} pneumonia images, too few to divide: "
             f"{PARTS} of each are needed; {advice}"
         )
-    copies = number_groups(hash_images(whole.images))
-    units = copies if whole.groups is None else join_groups(whole.groups, copies)
+    units = group_images(whole)
     parts: list[NDArray[np.int64]] = []
     if len(np.unique(units)) >= PARTS:
         splitter = StratifiedGroupKFold(PARTS, shuffle=True, random_state=derive_seed(seed, "division"))

@@ -84,7 +84,8 @@ def evaluate_run(
     Raises:
         DataError: there is no such split, or the images are of another size than those the run was
             trained on.
-        RunError: parts of the run are missing, or other images of that name were scored before.
+        RunError: parts of the run are missing, or other images stand under that name: those of other data
+            of the same name, or the run's own data with another test split.
         SettingError: there is no such rule.
     """
     decision = read_decision(run) if rule is None else decide_anew(run, rule)
@@ -96,7 +97,7 @@ def evaluate_run(
     scored_split = dataset.pick(split)
     images, labels, digest = scored_split.images, scored_split.labels, scored_split.digest()
     place = run.results_path(dataset)
-    if place != run.path and not force:
+    if not force:
         _check_name(place, split, digest)
     model = load_run_model(run, force=force, notify=notify) if model is None else model
     members = compute_member_scores(model, images, stage=f"scores on {split}", listen=listen)
@@ -126,7 +127,7 @@ def evaluate_run(
     )
     main = list(y_score)[-1]
     with scoring(run):
-        if place != run.path and not force:  # again: another process may have written since
+        if not force:  # again: another process may have written since
             _check_name(place, split, digest)
         for folder, part in zip(folders, scores.values(), strict=True):
             write_scores(place / folder.relative_to(run.path), split, part, scored)
@@ -144,8 +145,8 @@ def _check_name(place: Path, split: str, digest: str) -> None:
     is_there = (place / f"metrics_{split}.json").is_file()
     if is_there and read_figures(place, split).data_digest != digest:
         raise RunError(
-            f"{place} holds figures of other images of that name; give the data another name, or "
-            "replace the figures with --force"
+            f"{place} holds {split} figures of other images; name the data that these are of, give other "
+            "data another name, or replace the figures with --force"
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pneumocli.core.audit import identify
+from pneumocli.core.audit import Kind, identify
 from pneumocli.core.bank import Cache
 from pneumocli.core.collection import read_collection
 from pneumocli.core.data import WHOLE, Dataset, load_dataset
@@ -15,7 +15,7 @@ from pneumocli.core.division import divide_dataset
 from pneumocli.core.errors import DataError, PneumoError
 from pneumocli.core.fetch import fetch_file, locate_data, locate_weights
 from pneumocli.core.files import hash_file
-from pneumocli.core.groups import join_groups, read_groups
+from pneumocli.core.groups import read_groups
 from pneumocli.core.listing import is_collection
 from pneumocli.core.official import OFFICIAL_SIZES, SOURCES, cache_directory, place_of
 from pneumocli.core.preparation import check_preparation
@@ -116,7 +116,9 @@ def read_data(
         if WHOLE in dataset.splits and seed is not None:
             dataset = divide_dataset(dataset, seed)
             notify(f"{dataset.name} names no splits; divided by seed {seed}: 80 % train, 10 % val, 10 % test")
-    return DataInput(dataset, source, identify(dataset, source).sentence)
+    identity = identify(dataset, source)
+    dataset = replace(dataset, is_official_file=identity.kind is Kind.OFFICIAL)
+    return DataInput(dataset, source, identity.sentence)
 
 
 def choose_scored(
@@ -167,16 +169,19 @@ def choose_scored(
 
 
 def add_groups(data: DataInput, path: Path) -> DataInput:
-    """Return the data with the groups of a file joined to those that its training images have.
+    """Return the data with the groups that a file names by rows of the training split.
 
     Raises:
-        DataError: the file is missing, or not of the right form.
+        DataError: the file is missing, or not of the right form; or the data are image files, whose rows
+            nobody knows: they are sorted, and perhaps divided, when they are read.
     """
+    if data.path is not None and is_collection(data.path):
+        raise DataError(
+            f"{path} names groups by rows of an .npz file's training split, which {data.path} does not have; "
+            "leave out --groups, and name them in a CSV of the images (path,label,group) as --data"
+        )
     train = data.dataset.train
-    groups = read_groups(path, len(train))
-    if train.groups is not None:
-        groups = join_groups(train.groups, groups)
-    splits = {**data.dataset.splits, "train": replace(train, groups=groups)}
+    splits = {**data.dataset.splits, "train": replace(train, groups=read_groups(path, len(train)))}
     return replace(
         data,
         dataset=replace(data.dataset, splits=splits),

@@ -37,7 +37,12 @@ def describe_run(
     if groups is not None:
         several, images = count_groups(groups)
         grouped = GroupsRecord(
-            file=data.groups_file, digest=digest_groups(groups), groups=several, images=images
+            file=data.groups_file,
+            # A file names groups of data that have none of their own: see `add_groups`.
+            column=data.groups_file is None and data.dataset.train.groups is not None,
+            digest=digest_groups(groups),
+            groups=several,
+            images=images,
         )
     return RunRecord(
         kind=kind,

@@ -55,9 +55,17 @@ class GroupsRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: FileRecord | None = Field(description="of `--groups`; none if it was not given")
+    column: bool = Field(False, description="whether the data named groups themselves, in a column `group`")
     digest: str = Field(description="SHA-256 of which images were together")
     groups: int = Field(description="groups of more than one image")
     images: int = Field(description="images in these groups")
+
+    @property
+    def named_in(self) -> str | None:
+        """Where the user named groups, in words; None where near duplicates alone stayed together."""
+        if self.file is not None:
+            return self.file.name
+        return "the column `group` of the data" if self.column else None
 
 
 class RunRecord(BaseModel):
@@ -92,8 +100,8 @@ class RunRecord(BaseModel):
         if self.weights.sha256 != other.weights.sha256:
             return f"the weights {self.weights.name}, not {other.weights.name}"
         if self.groups and other.groups and self.groups.digest != other.groups.digest:
-            given = [record.file.name if record.file else "none" for record in (self.groups, other.groups)]
-            return f"groups of images that other ones are now (--groups: {given[0]}, now {given[1]})"
+            given = [record.named_in or "none are named" for record in (self.groups, other.groups)]
+            return f"groups of images that other ones are now ({given[0]}; now {given[1]})"
         if self.preparation != other.preparation:
             return "another way of reading image files than this version of pneumocli has"
         return None

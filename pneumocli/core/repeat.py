@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from pneumocli.core.config import TrainConfig, check_config, choose_config
 from pneumocli.core.data import SEEN_NAMES
 from pneumocli.core.errors import DataError, RunError, SettingError, WeightsError
+from pneumocli.core.groups import digest_groups
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.reading import read_json
 from pneumocli.core.records import Kind, RunRecord, describe_versions
@@ -122,10 +125,17 @@ def check_same_groups(record: RunRecord) -> None:
         )
 
 
-def tell_differences(record: RunRecord, found: DataInput, weights: WeightsInput) -> list[str]:
-    """Return a line for each thing that is not as it was in the run: data, weights, groups, versions."""
+def tell_differences(
+    record: RunRecord, found: DataInput, weights: WeightsInput, groups: NDArray[np.int64] | None = None
+) -> list[str]:
+    """Return a line for each thing that is not as it was in the run: data, weights, groups, versions.
+
+    Args:
+        groups: int64, one a training image, if they are the images that the run was trained on.
+    """
     lines = []
-    if found.dataset.digest(SEEN_NAMES) != record.data.digest:
+    same_data = found.dataset.digest(SEEN_NAMES) == record.data.digest
+    if not same_data:
         lines.append(f"other data than in that run: {found.dataset.name}, not {record.data.name}")
     if weights.record.sha256 != record.weights.sha256:
         lines.append(f"other weights than in that run: {weights.record.name}, not {record.weights.name}")
@@ -136,6 +146,8 @@ def tell_differences(record: RunRecord, found: DataInput, weights: WeightsInput)
             f"other groups than in that run: {'none' if given is None else given.name}, "
             f"not {'none' if kept is None else kept.name}"
         )
+    elif same_data and groups is not None and record.groups and record.groups.digest != digest_groups(groups):
+        lines.append("other groups than in that run: those of the column `group` have changed")
     versions = describe_versions()
     changed = [
         f"{name} {versions.get(name, 'none')}, not {value}"

@@ -1,7 +1,7 @@
 """What a run folder says of its run, gathered in one place; what is not there is named as a gap."""
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,7 @@ def summarize_run(run: Run) -> Summary:
     for split in list(scored)[:1]:
         scored[split] = _bound(run.path, scored[split], gaps)
     kind = read_kind(run.record.data.identity)
+    external = tuple(_read_external(run))
     pictures, is_listed = list_pictures(run.path, list(scored))
     if not is_listed:
         gaps.append(Gap(f"{PICTURES} cannot be read.", "score the run again, which writes it anew"))
@@ -161,10 +162,14 @@ def summarize_run(run: Run) -> Summary:
         or any(list_results(run.path, split) for split in OWN_SPLITS[:2]),
         decision=decision,
         scored=scored,
-        external=tuple(_read_external(run)),
+        external=external,
         courses=_read_courses(run),
         pictures=pictures,
-        gaps=(*_list_gaps(run, decision, scored, pictures), *gaps),
+        gaps=(
+            *_list_gaps(run, decision, scored, pictures),
+            *_list_moved_rules(run, decision, external),
+            *gaps,
+        ),
         size_bytes=sum(path.stat().st_size for path in run.path.glob("**/*.keras")),
     )
 
@@ -265,3 +270,14 @@ def _list_gaps(
         )
     if not any(picture.split in scored for picture in pictures):
         yield Gap("There are no pictures of what was scored.", f"{again} ({named})")
+
+
+def _list_moved_rules(run: Run, decision: Decision | None, external: Sequence[Scored]) -> Iterator[Gap]:
+    for scored in external:
+        figures = scored.figures
+        if decision is not None and not figures.stand_at(decision):
+            yield Gap(
+                f"The figures on {figures.data} ({figures.split}) stand at another rule than the run's own "
+                f"({decision.rule}, from {decision.threshold:.4f} on).",
+                f"pneumocli evaluate {shlex.quote(str(run.path))} with the --data that these are",
+            )

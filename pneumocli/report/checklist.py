@@ -160,8 +160,8 @@ def _list_partitions(summary: Summary) -> Iterator[Item]:
         "19", "12a", "How images were divided, and which part is used for what", f"{parts}.".capitalize()
     )
     level = "Images; near duplicates stay in one fold."
-    if record.groups is not None and record.groups.file is not None:
-        level = f"The groups that the user named in {record.groups.file.name}, and near duplicates."
+    if record.groups is not None and record.groups.named_in is not None:
+        level = f"The groups that the user named in {record.groups.named_in}, and near duplicates."
     yield _item(
         "20", "", "Whether the parts share patients, studies or images", level, "whether they share patients"
     )

@@ -169,6 +169,7 @@ def tabulate_external(external: tuple[Scored, ...]) -> Table | None:
                 f"{scored.figures.data}, {scored.figures.split}",
                 (
                     str(scored.metrics.n),
+                    f"{scored.metrics.threshold:.4f}",
                     *(
                         show_estimate(getattr(scored.metrics, name), found, name).replace(
                             "95 % interval ", ""
@@ -181,9 +182,17 @@ def tabulate_external(external: tuple[Scored, ...]) -> Table | None:
             )
         )
     return Table(
-        "Other data, the same models and threshold",
+        "Other data, the same models",
         "data",
-        ("images", "AUC-ROC", "sensitivity", "specificity", "sensitivity moved", "specificity moved"),
+        (
+            "images",
+            "threshold",
+            "AUC-ROC",
+            "sensitivity",
+            "specificity",
+            "sensitivity moved",
+            "specificity moved",
+        ),
         tuple(rows),
         note="With 95 % intervals. That these data hold no images or patients of those trained on is for "
         "the user to see to.",

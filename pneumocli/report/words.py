@@ -177,10 +177,11 @@ def describe_groups(summary: Summary) -> list[str]:
             else "No training image belongs with another: there was nothing to keep in one fold."
         )
         sentences.append(
-            f"The user named groups in {groups.file.name} (SHA-256 {groups.file.sha256}); where they overlap "
-            "with near duplicates they became one."
-            if groups.file is not None
-            else "The user named no groups: images of one patient may be in different folds."
+            "The user named no groups: images of one patient may be in different folds."
+            if groups.named_in is None
+            else f"The user named groups in {groups.named_in}"
+            f"{'' if groups.file is None else f' (SHA-256 {groups.file.sha256})'}; where they overlap with "
+            "near duplicates they became one."
         )
     val = summary.scored.get("val")
     if val is not None:
