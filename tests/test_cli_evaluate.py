@@ -1,6 +1,7 @@
 """`pneumocli evaluate`: figures and pictures of a run, on its own images and on others."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pneumocli.core.figures import read_figures
 from pneumocli.core.runs import CONFIG, DECISION, EXTERNAL, MODEL, Run
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.synthetic import draw_dataset
+from pneumocli.report.figures import ESTIMATE_TITLES, NO_INTERVAL
 from pneumocli.report.terminal import SYNTHETIC_NOTE
 
 pytest_plugins = ["trained"]
@@ -29,9 +31,13 @@ def test_evaluate_says_how_sure_the_ensembles_figures_are(cv_copy: Run) -> None:
     estimates = read_scored(cv_copy)["estimates_at_rule"]["ensemble"]
     shown = succeed("evaluate", cv_copy.path, "--data", "synthetic").stdout
     assert f"ensemble at {read_decision(cv_copy).threshold:.4f}, with 95 % intervals" in shown
-    for name in ("roc_auc", "sensitivity", "f1", "brier"):
+    for name, title in ESTIMATE_TITLES.items():
         found = estimates[name]
-        assert f"{found['value']:.4f}   {found['low']:.4f} to {found['high']:.4f}" in shown
+        if "value" in found:
+            bounds = f"{found['low']:.4f} to {found['high']:.4f}" if "low" in found else "-"
+            assert re.search(rf"{title} +{found['value']:.4f} +{bounds}\s", shown), name
+    lacking = any("low" not in found for found in estimates.values())
+    assert (NO_INTERVAL in " ".join(shown.split())) == lacking
 
 
 def test_evaluate_at_another_rule_leaves_the_decision(cv_copy: Run) -> None:
@@ -161,7 +167,7 @@ def test_external_validation(cv_copy: Run, train_copy: Run, data_file: Path, tmp
     assert (found["split"], found["data"], found["n"]) == ("all", "labels.csv", 12)
 
     draw_files(tmp_path / "hospital", ["x/normal/000.png"], seed=9)
-    assert "other images of that name" in fail("evaluate", cv_copy.path, "--data", labels)
+    assert "figures of other images" in fail("evaluate", cv_copy.path, "--data", labels)
 
 
 def test_external_validation_on_a_split(cv_copy: Run, tmp_path: Path) -> None:
