@@ -10,74 +10,36 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from learnable import (
+    BRIEF,
+    CONFIG,
+    VAL_COPIES,
+    adjust,
+    change,
+    compute_stopping_loss,
+    find_kept,
+    list_changed,
+    read_all,
+)
 from numpy.typing import NDArray
 from small import WatchedRows
 
 from pneumocli.core.backend import load_backend
 from pneumocli.core.bank import Cache
-from pneumocli.core.config import Precision, Schedule, TrainConfig
-from pneumocli.core.data import Dataset, Split
+from pneumocli.core.config import Schedule, TrainConfig
+from pneumocli.core.data import Dataset
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.features import FeatureBatches
 from pneumocli.core.files import write_json
 from pneumocli.core.folds import make_folds
-from pneumocli.core.inference import Rows, compute_member_scores
+from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.material import Material, SplitFeatures, prepare_material
-from pneumocli.core.model import BackboneBuilder, Parts, build_parts, copy_weights
-from pneumocli.core.pooling import attach_pooled
+from pneumocli.core.model import BackboneBuilder, Parts, build_parts
 from pneumocli.core.progress import Progress
 from pneumocli.core.scores import Scores, pool_scores
-from pneumocli.core.training import Trained, pool_maps, score_features, train_classifier
+from pneumocli.core.training import Trained, score_features, train_classifier
 
-CONFIG = TrainConfig(
-    image_size=32,
-    batch_size=16,
-    head_units=16,
-    head_epochs=4,
-    head_learning_rate=1e-2,
-    tune_layers=6,
-    tune_epochs=3,
-    tune_learning_rate=1e-3,
-)
-BRIEF = CONFIG.model_copy(update={"head_epochs": 1, "tune_epochs": 1})
-VAL_COPIES = np.array([2, 7, 8])
-
-
-def change(config: TrainConfig, **changes: object) -> TrainConfig:
-    return config.model_copy(update=changes)
-
-
-def adjust(material: Material, config: TrainConfig = CONFIG, **changes: object) -> Material:
-    """The same features, trained on with other settings; those of the trunk must stay."""
-    return replace(material, config=change(config, **changes))
-
-
-def read_all(rows: Rows) -> NDArray[np.float32]:
-    return rows[np.arange(len(rows))]
-
-
-def draw_split(seed: int, count: int) -> Split:
-    """Noise, brighter in pneumonia: soon learnt. One image in four is normal."""
-    rng = np.random.default_rng(seed)
-    labels = (np.arange(count) % 4 != 0).astype(np.int64)
-    levels = rng.normal(np.where(labels, 150, 100)[:, None, None], 30, (count, 28, 28))
-    return Split(levels.clip(0, 255).astype(np.uint8), labels)
-
-
-@pytest.fixture(scope="module")
-def dataset() -> Dataset:
-    """Three images of val are copies of images of train."""
-    train, val = draw_split(0, 48), draw_split(1, 24)
-    val.images[VAL_COPIES] = train.images[[9, 10, 12]]
-    return Dataset("bright", {"train": train, "val": val, "test": draw_split(2, 12)})
-
-
-@pytest.fixture(scope="module")
-def material(
-    dataset: Dataset, tiny_backbone: BackboneBuilder, tmp_path_factory: pytest.TempPathFactory
-) -> Material:
-    cache = Cache(tmp_path_factory.mktemp("bank"))
-    return prepare_material(dataset, CONFIG, None, cache=cache, backbone_builder=tiny_backbone)
+pytest_plugins = ["learnt"]
 
 
 @pytest.fixture(scope="module")
@@ -156,25 +118,6 @@ def watched(material: Material, rows: NDArray[np.int64]) -> Watched:
         trained = train_classifier(poisoned, rows, fold=1, title="fold 1", listen=heard.append)
     before = build_parts(28, CONFIG, None, fold=1, backbone_builder=material.backbone_builder)
     return Watched(trained, before, losses, fits, orders, heard)
-
-
-def list_changed(before: keras.Model, after: keras.Model) -> set[str]:
-    pairs = zip(before.weights, after.get_weights(), strict=True)
-    return {variable.path.split("/")[-2] for variable, new in pairs if not np.array_equal(variable, new)}
-
-
-def find_kept(history: list[dict[str, Any]]) -> dict[str, Any]:
-    return [entry for entry in history if entry["kept"]][-1]
-
-
-def compute_stopping_loss(trained: Trained, material: Material, alpha: float) -> float:
-    """The focal loss on the rows that decide when to stop, by its formula."""
-    chosen = material.stopping_rows
-    scores = score_features(trained.parts, material.val.maps, chosen).astype(np.float64)
-    labels = material.val_labels[chosen]
-    true_class = np.where(labels == 1, scores, 1 - scores)
-    weight = np.where(labels == 1, alpha, 1 - alpha)
-    return float(np.mean(-weight * (1 - true_class) ** material.config.focal_gamma * np.log(true_class)))
 
 
 def test_loss_falls_on_what_can_be_learnt(watched: Watched) -> None:
@@ -445,115 +388,6 @@ def test_epoch_of_a_fold_is_not_chosen_on_images_it_is_scored_on(material: Mater
         assert maps.read == set(held_out.tolist())
 
 
-@dataclass
-class MixedRun:
-    """A training run in bfloat16, and the models that were fitted."""
-
-    trained: Trained
-    fitted: list[keras.Model]
-
-
-@pytest.fixture(scope="module")
-def mixed(material: Material) -> MixedRun:
-    fitted: list[keras.Model] = []
-    fit_model = keras.Model.fit
-
-    def watch_fit(model: keras.Model, *args: Any, **settings: Any) -> Any:
-        fitted.append(model)
-        return fit_model(model, *args, **settings)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keras.Model, "fit", watch_fit)
-        trained = train_classifier(replace(material, precision=Precision.BFLOAT16))
-    return MixedRun(trained, fitted)
-
-
-def list_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    return list(model._flatten_layers(include_self=False))
-
-
-def test_mixed_training_multiplies_in_bfloat16_and_keeps_its_weights_in_float32(mixed: MixedRun) -> None:
-    assert len(mixed.fitted) == 2
-    for model in mixed.fitted:
-        products = {
-            layer.name: layer.compute_dtype for layer in list_layers(model) if layer.trainable_weights
-        }
-        assert products.pop("logit") == "float32"
-        assert products.pop("head", "bfloat16") == "bfloat16"
-        assert set(products.values()) == {"bfloat16"}
-        assert {variable.dtype for variable in model.trainable_variables} == {"float32"}
-
-
-def test_mixed_training_ends_in_a_float32_classifier(mixed: MixedRun, material: Material) -> None:
-    parts = mixed.trained.parts
-    for part in (parts.trunk, parts.tail, parts.head):
-        assert {layer.dtype_policy.name for layer in list_layers(part)} == {"float32"}
-        assert {array.dtype for array in part.get_weights()} <= {np.dtype(np.float32)}
-    before = build_parts(28, CONFIG, None, backbone_builder=material.backbone_builder)
-    assert list_changed(before.trunk, parts.trunk) == set()
-    assert list_changed(before.tail, parts.tail) == {"last_conv"}
-    assert list_changed(before.head, parts.head) == {"hidden", "logit"}
-    assert keras.config.dtype_policy().name == "float32"
-
-
-def test_mixed_training_learns_what_can_be_learnt(mixed: MixedRun) -> None:
-    history = mixed.trained.history
-    assert history[-1]["loss"] < 0.9 * history[0]["loss"]
-    assert find_kept(history)["val_auc"] > 0.95
-
-
-def test_weights_of_mixed_training_are_those_of_its_kept_epoch(mixed: MixedRun, material: Material) -> None:
-    alpha = float((material.labels == 0).mean())
-    loss = compute_stopping_loss(mixed.trained, material, alpha)
-    assert loss == pytest.approx(find_kept(mixed.trained.history)["val_loss"], rel=5e-3)
-
-
-def test_scores_of_the_same_weights_differ_little_between_the_precisions(
-    mixed: MixedRun, material: Material
-) -> None:
-    rounded = build_parts(
-        28, CONFIG, None, precision=Precision.BFLOAT16, backbone_builder=material.backbone_builder
-    )
-    copy_weights(mixed.trained.parts, rounded)
-    whole, near = (
-        score_features(parts, material.val.maps, np.arange(24)) for parts in (mixed.trained.parts, rounded)
-    )
-    assert (whole != near).any(), "the other precision was in use"
-    np.testing.assert_allclose(near, whole, rtol=0, atol=2e-3)
-    assert np.ptp(whole) > 0.1
-
-
-def test_saved_model_of_mixed_training_loads_as_float32(
-    mixed: MixedRun, dataset: Dataset, material: Material, tmp_path: Path
-) -> None:
-    mixed.trained.join().save(tmp_path / "a.keras")
-    loaded = keras.saving.load_model(tmp_path / "a.keras", compile=False, safe_mode=True)
-    assert {layer.dtype_policy.name for layer in list_layers(loaded)} == {"float32"}
-    scores = compute_member_scores(loaded, dataset.val.images)[0]
-    from_features = score_features(mixed.trained.parts, material.val.maps, np.arange(24))
-    np.testing.assert_array_equal(scores, from_features)
-
-
-class Stop(Exception):
-    """Ends a training run before it begins."""
-
-
-def test_float16_training_scales_its_loss(material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Gradients below 6e-8 are zero in float16.
-    optimizers: list[keras.optimizers.Optimizer] = []
-
-    def stop(model: keras.Model, *args: Any, **settings: Any) -> None:
-        optimizers.append(model.optimizer)
-        raise Stop
-
-    monkeypatch.setattr(keras.Model, "fit", stop)
-    for precision in (Precision.FLOAT16, Precision.BFLOAT16, Precision.FLOAT32):
-        with pytest.raises(Stop):
-            train_classifier(replace(material, precision=precision))
-    are_scaled = [isinstance(each, keras.optimizers.LossScaleOptimizer) for each in optimizers]
-    assert are_scaled == [True, False, False]
-
-
 def test_epochs_take_the_views_in_turn(
     dataset: Dataset, tiny_backbone: BackboneBuilder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -658,23 +492,3 @@ def test_real_network_trains(dataset: Dataset, tmp_path: Path) -> None:
     from_features = score_features(trained.parts, material.val.maps, np.arange(8))
     from_pixels = compute_member_scores(trained.join(), few.val.images)[0]
     np.testing.assert_allclose(from_pixels, from_features, rtol=1e-5)
-
-
-@pytest.mark.parametrize(("rows", "halves"), [(14, (7, 7)), (7, (3, 4)), (2, (1, 1)), (1, (1,))])
-def test_maps_are_pooled_by_halves_and_keras_does_the_same(rows: int, halves: tuple[int, ...]) -> None:
-    maps = np.random.default_rng(0).normal(size=(5, rows, 3, 4)).astype(np.float32)
-    parts = np.split(maps, np.cumsum(halves)[:-1], axis=1)
-    expected = np.concatenate([part.mean(axis=(1, 2)) for part in parts], axis=1)
-    chosen = np.array([4, 0, 2])
-    np.testing.assert_allclose(pool_maps(maps, chosen), expected[chosen], rtol=1e-5, atol=1e-6)
-    given = keras.Input(maps.shape[1:])
-    logits = keras.layers.Dense(2)(keras.layers.GlobalAveragePooling2D()(given))
-    answers = keras.Model(given, attach_pooled(logits, given)).predict(maps, verbose=0)
-    np.testing.assert_allclose(answers[:, 2:], expected, rtol=1e-5, atol=1e-6)
-
-
-def test_halves_tell_a_chest_that_stands_on_its_head() -> None:
-    maps = np.random.default_rng(0).normal(size=(1, 14, 14, 4)).astype(np.float32)
-    upright, turned = (pool_maps(images, np.array([0])) for images in (maps, maps[:, ::-1, ::-1]))
-    np.testing.assert_allclose(turned, np.roll(upright, 4, axis=1), rtol=1e-5, atol=1e-6)
-    assert np.abs(turned - upright).max() > 0.01
