@@ -39,11 +39,14 @@ class KeptRun:
     """One folder, read and checked.
 
     Attributes:
+        command: by which it is trained now, without its seed; made from the settings, since it names those
+            that differ from the recipe, and a recipe can change.
         about: how the run came about (see `describe`).
         test: what `metrics_test.json` holds.
     """
 
     name: str
+    command: str
     about: dict[str, Any]
     test: dict[str, Any]
 
@@ -80,7 +83,24 @@ def keep_run(path: Path, folder: Path, seconds: float, processor: str, cores: in
 
 
 def describe(record: RunRecord, seconds: float, processor: str, cores: int) -> dict[str, Any]:
-    """Return what `about.json` holds: the command, by the settings that differ from the recipe, and more."""
+    """Return what `about.json` holds: where and how long the run was trained, and on what."""
+    return {
+        "schema_version": 1,
+        "recipe": record.settings.recipe,
+        "seed": record.settings.seed,
+        "seconds": seconds,
+        "processor": processor,
+        "cores": cores,
+        "precision": record.precision.value,
+        "versions": record.versions,
+        "weights": record.weights.model_dump(mode="json"),
+        "data": record.data.model_dump(mode="json"),
+        "disclaimer": DISCLAIMER,
+    }
+
+
+def name_command(record: RunRecord) -> str:
+    """Return the command that trains a run, by the settings that differ from the recipe; without its seed."""
     settings = record.settings.model_dump(mode="json")
     recipe = choose_config(settings["recipe"]).model_dump(mode="json")
     changes = {name: value for name, value in settings.items() if name != "seed" and value != recipe[name]}
@@ -94,21 +114,7 @@ def describe(record: RunRecord, seconds: float, processor: str, cores: int) -> d
         words.append(
             f"--{flag} {value}" if not isinstance(value, bool) else f"--{'' if value else 'no-'}{flag}"
         )
-    words.append(f"--seed {settings['seed']}")
-    return {
-        "schema_version": 1,
-        "recipe": settings["recipe"],
-        "command": " ".join(words),
-        "seed": settings["seed"],
-        "seconds": seconds,
-        "processor": processor,
-        "cores": cores,
-        "precision": record.precision.value,
-        "versions": record.versions,
-        "weights": record.weights.model_dump(mode="json"),
-        "data": record.data.model_dump(mode="json"),
-        "disclaimer": DISCLAIMER,
-    }
+    return " ".join(words)
 
 
 def drop_directories(content: Any) -> Any:
@@ -143,6 +149,7 @@ def read_kept(folder: Path) -> KeptRun:
             about[name] != config[name] for name in ("weights", "data", "versions")
         ):
             raise RunError(f"{ABOUT} and {CONFIG} are not of one run")
+        command = name_command(RunRecord.model_validate(config))
         models = {split: list_models(arrays, split) for split in KEPT_SPLITS}
         if (folder / DECISION).exists():
             check_decision(_read_json(folder / DECISION), figures, models[OUT_OF_FOLD])
@@ -155,7 +162,7 @@ def read_kept(folder: Path) -> KeptRun:
         raise RunError(f"{folder}: {error}") from None
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise RunError(f"{folder} is not what this script keeps ({type(error).__name__}: {error})") from None
-    return KeptRun(folder.name, about, figures["test"])
+    return KeptRun(folder.name, command, about, figures["test"])
 
 
 def list_models(arrays: dict[str, NDArray[Any]], split: str) -> dict[str, Model]:

@@ -94,7 +94,7 @@ def make_table(folder: Path) -> str:
     for runs in sorted(group_by_recipe(read_results(folder)).values(), key=len, reverse=True):
         runs.sort(key=lambda run: run.about["seed"])
         figures = [list_figures(run) for run in runs]
-        recipe, ahead = f"`{name_recipe(runs[0])}`", ""
+        recipe, ahead = f"`{runs[0].command}`", ""
         if len(runs) > 1:
             lines.append((f"**{recipe}, {len(runs)} seeds**", *summarize(figures), "here"))
         else:
@@ -122,7 +122,7 @@ def group_by_recipe(runs: list[KeptRun]) -> dict[tuple[str, ...], list[KeptRun]]
     groups: dict[tuple[str, ...], list[KeptRun]] = {}
     for run in runs:
         about = run.about
-        key = (name_recipe(run), about["precision"], str(about["weights"]), str(about["data"]))
+        key = (run.command, about["precision"], str(about["weights"]), str(about["data"]))
         same = groups.setdefault(key, [])
         for other in same:
             if other.about["seed"] == about["seed"]:
@@ -131,11 +131,6 @@ def group_by_recipe(runs: list[KeptRun]) -> dict[tuple[str, ...], list[KeptRun]]
                 )
         same.append(run)
     return groups
-
-
-def name_recipe(run: KeptRun) -> str:
-    """Return the command without its seed."""
-    return str(run.about["command"]).removesuffix(f" --seed {run.about['seed']}")
 
 
 def list_figures(run: KeptRun) -> tuple[float | None, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from small import RANDOM_WEIGHTS
 
 from pneumocli import DISCLAIMER
-from pneumocli.core.config import choose_config
+from pneumocli.core.config import RECIPES, choose_config
 from pneumocli.core.data import join_digests
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.operating import choose_threshold
@@ -256,8 +256,9 @@ def test_all_that_is_needed_is_kept(tmp_path: Path) -> None:
         assert json.loads((said / "mine" / name).read_text()) == json.loads((run / name).read_text())
     about = json.loads((said / "mine" / "about.json").read_text())
     config = json.loads((run / "config.json").read_text())
-    command = "pneumocli cv --folds 3 --recipe original --tune-layers 80 --no-early-stopping --seed 5"
-    assert (about["command"], about["seed"], about["seconds"]) == (command, 5, 61.5)
+    command = "pneumocli cv --folds 3 --recipe original --tune-layers 80 --no-early-stopping"
+    assert kept.read_kept(said / "mine").command == command
+    assert (about["seed"], about["seconds"]) == (5, 61.5)
     assert (about["processor"], about["cores"] > 0) == ("GPU X", True)
     assert about["disclaimer"] == DISCLAIMER
     for name in ("versions", "weights", "data", "precision"):
@@ -266,9 +267,19 @@ def test_all_that_is_needed_is_kept(tmp_path: Path) -> None:
 
 def test_command_names_backend_and_size() -> None:
     record = RunRecord.model_validate_json(make_record_text(pixels=64, backend="jax"))
-    assert kept.describe(record, 1, "", 1)["command"] == (
-        "KERAS_BACKEND=jax pneumocli cv --folds 3 --recipe original --size 64 --seed 0"
+    assert kept.name_command(record) == (
+        "KERAS_BACKEND=jax pneumocli cv --folds 3 --recipe original --size 64"
     )
+
+
+def test_command_follows_a_recipe_that_has_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = RECIPES["original"].model_copy(update={"tune_epochs": 99, "flip": True, "views": 1})
+    epochs = json.loads((folder / "original-1" / "config.json").read_text())["settings"]["tune_epochs"]
+    monkeypatch.setitem(RECIPES, "original", changed)
+    found = kept.read_kept(folder / "original-1").command
+    assert found.startswith("pneumocli cv --folds 3 --recipe original ")
+    assert f" --tune-epochs {epochs} " in found
+    assert found.endswith(" --no-flip")
 
 
 def make_record_text(pixels: int, backend: str) -> str:
@@ -307,9 +318,7 @@ def test_kept_scores_are_those_of_the_run_and_of_its_folds(tmp_path: Path) -> No
 def test_repeats_are_kept_with_the_scores_of_each(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", repeats=2)
     mine = keep(run, tmp_path / "results", "mine")
-    assert kept.read_kept(mine).about["command"] == (
-        "pneumocli cv --folds 3 --recipe original --repeats 2 --seed 0"
-    )
+    assert kept.read_kept(mine).command == "pneumocli cv --folds 3 --recipe original --repeats 2"
     with np.load(mine / "scores.npz", allow_pickle=False) as found:
         fold_of, scores = found["out_of_fold_fold"], found["out_of_fold_repeat_scores"]
         whole = found["out_of_fold_y_score"]
