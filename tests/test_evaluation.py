@@ -418,6 +418,15 @@ def test_other_images_of_a_name_that_is_taken_are_refused(train_copy: Run) -> No
     assert {path: path.read_bytes() for path in place.iterdir()} == before
 
 
+def test_damaged_figures_are_replaced(train_copy: Run, small_dataset: Dataset) -> None:
+    evaluate_run(train_copy, small_dataset, "test")
+    kept = train_copy.path / "metrics_test.json"
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:40])
+    evaluate_run(train_copy, small_dataset, "test")
+    assert kept.read_bytes() == whole
+
+
 def test_split_that_is_not_there(train_copy: Run, small_dataset: Dataset) -> None:
     lacking = Dataset("own", {"val": small_dataset.val})
     with pytest.raises(DataError, match="own has no test images"):

@@ -142,8 +142,11 @@ def evaluate_run(
 
 def _check_name(place: Path, split: str, digest: str) -> None:
     """Refuse to replace figures of other images that go by the same name."""
-    is_there = (place / f"metrics_{split}.json").is_file()
-    if is_there and read_figures(place, split).data_digest != digest:
+    try:
+        kept = read_figures(place, split)
+    except RunError:  # none are there, or they are damaged, which is mended by scoring again
+        return
+    if kept.data_digest != digest:
         raise RunError(
             f"{place} holds {split} figures of other images; name the data that these are of, give other "
             "data another name, or replace the figures with --force"
