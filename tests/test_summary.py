@@ -15,6 +15,7 @@ from pneumocli.core.runs import DECISION, EXTERNAL, HISTORY
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.summary import find_reported, summarize_run
 from pneumocli.core.uncertainty import bound_auc, bound_share
+from pneumocli.report.results import tabulate_external
 
 
 def say_gaps(run_gaps: object) -> str:
@@ -112,7 +113,13 @@ def test_figures_of_other_data_at_another_rule_are_told(tmp_path: Path) -> None:
     figures = read_figures(folder, "all")
     other = fix_decision("0.9", read_scores(run.path, OUT_OF_FOLD), "out_of_fold", "x")
     write_figures(folder, figures.model_copy(update={"decision": other}))
-    assert "The figures on hospital.csv (all) stand at another rule" in say_gaps(summarize_run(run).gaps)
+    found = summarize_run(run)
+    assert "The figures on hospital.csv (all) stand at another rule" in say_gaps(found.gaps)
+    table = tabulate_external(found.external)
+    assert table is not None
+    assert [row.head for row in table.rows] == [
+        f"hospital.csv, all, at {found.external[0].metrics.threshold:.4f}"
+    ]
 
 
 def test_a_damaged_file_is_an_error(tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ def tell_differences(
             f"not {'none' if kept is None else kept.name}"
         )
     elif same_data and groups is not None and record.groups and record.groups.digest != digest_groups(groups):
-        lines.append("other groups than in that run: those of the column `group` have changed")
+        lines.append(
+            "other groups than in that run: the column `group`, or what is a near duplicate, has changed"
+        )
     versions = describe_versions()
     changed = [
         f"{name} {versions.get(name, 'none')}, not {value}"

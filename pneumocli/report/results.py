@@ -166,10 +166,9 @@ def tabulate_external(external: tuple[Scored, ...]) -> Table | None:
         found, moved = scored.estimates or {}, scored.moved or (0.0, 0.0)
         rows.append(
             Row(
-                f"{scored.figures.data}, {scored.figures.split}",
+                f"{scored.figures.data}, {scored.figures.split}, at {scored.metrics.threshold:.4f}",
                 (
                     str(scored.metrics.n),
-                    f"{scored.metrics.threshold:.4f}",
                     *(
                         show_estimate(getattr(scored.metrics, name), found, name).replace(
                             "95 % interval ", ""
@@ -184,15 +183,7 @@ def tabulate_external(external: tuple[Scored, ...]) -> Table | None:
     return Table(
         "Other data, the same models",
         "data",
-        (
-            "images",
-            "threshold",
-            "AUC-ROC",
-            "sensitivity",
-            "specificity",
-            "sensitivity moved",
-            "specificity moved",
-        ),
+        ("images", "AUC-ROC", "sensitivity", "specificity", "sensitivity moved", "specificity moved"),
         tuple(rows),
         note="With 95 % intervals. That these data hold no images or patients of those trained on is for "
         "the user to see to.",
