@@ -2,10 +2,13 @@
 
 import logging
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pneumocli.core.errors import PneumoError
+
+X86 = frozenset({"x86_64", "amd64"})
 
 
 def load_backend(deterministic: bool = False, threads: int | None = None) -> None:
@@ -24,6 +27,10 @@ def load_backend(deterministic: bool = False, threads: int | None = None) -> Non
     # The first process computes features on a GPU that a fold's process is to have as well.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if platform.machine().lower() in X86:
+        # Of itself tensorflow takes oneDNN's kernels only where there is AVX512_VNNI or better (release
+        # notes of 2.9). With AVX2 alone a training step of the default recipe takes half the time by them.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         with silenced_stderr():
             import keras

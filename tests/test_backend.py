@@ -1,0 +1,31 @@
+"""What is set before tensorflow is loaded; a user's own word counts more."""
+
+import os
+import platform
+
+import pytest
+
+from pneumocli.core.backend import load_backend
+
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
+
+@pytest.mark.parametrize(
+    ("machine", "said", "taken"),
+    [
+        ("x86_64", None, "1"),
+        ("AMD64", None, "1"),  # as Windows names it
+        ("x86_64", "0", "0"),
+        ("aarch64", None, None),
+        ("arm64", None, None),
+    ],
+)
+def test_processors_of_the_x86_kind_compute_with_onednn(
+    monkeypatch: pytest.MonkeyPatch, machine: str, said: str | None, taken: str | None
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.delenv(ONEDNN, raising=False)
+    if said is not None:
+        monkeypatch.setenv(ONEDNN, said)
+    load_backend()
+    assert os.environ.get(ONEDNN) == taken
