@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from pneumocli.core.errors import PneumoError
 
 X86 = frozenset({"x86_64", "amd64"})
+KERNELS = "TF_ENABLE_ONEDNN_OPTS"
 
 
-def load_backend(deterministic: bool = False, threads: int | None = None) -> None:
+def load_backend(deterministic: bool = False, threads: int | None = None, *, training: bool = False) -> None:
     """Import Keras and its backend without their start-up messages; call before any Keras module.
 
     Args:
         deterministic: one thread and deterministic kernels. Convolution gradients on several
             threads of a CPU add up in changing order and differ in the last bits.
         threads: how many cores to use; all if None.
+        training: this process is to train, so that it takes the kernels whose gradients are the fastest.
 
     Raises:
         PneumoError: Keras is not installed, or this process has already computed with other threads.
@@ -27,10 +29,11 @@ def load_backend(deterministic: bool = False, threads: int | None = None) -> Non
     # The first process computes features on a GPU that a fold's process is to have as well.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    if platform.machine().lower() in X86:
+    if training and platform.machine().lower() in X86:
         # Of itself tensorflow takes oneDNN's kernels only where there is AVX512_VNNI or better (release
-        # notes of 2.9). With AVX2 alone a training step of the default recipe takes half the time by them.
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+        # notes of 2.9). With AVX2 alone a training step of the default recipe takes half the time by them,
+        # but the last digits of a row depend on its place in the batch, which those of an answer may not.
+        os.environ.setdefault(KERNELS, "1")
     try:
         with silenced_stderr():
             import keras

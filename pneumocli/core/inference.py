@@ -43,7 +43,9 @@ def run_batches(
     """Yield the model's output for some rows of the inputs, batch by batch, in their order.
 
     The model has one output. The last batch is filled up with repeated rows, whose outputs are
-    dropped, so that one shape is compiled; a row's output does not depend on its neighbours.
+    dropped, so that one shape is compiled. A row's output does not depend on its neighbours; its last
+    digits may depend on its place in the batch and on how many rows that has, which on some processors
+    (with AVX2 and not AVX512) go through different kernels.
     """
     batch_size = max(1, min(batch_size, len(rows)))
     filled = max(FEWEST, batch_size)

@@ -63,7 +63,8 @@ def describe_answer(summary: Summary) -> list[str]:
         f"Of the {metrics.fn + metrics.tp} {of_data} that are labelled pneumonia, "
         f"{name_model(scored)} called "
         f"{metrics.tp} pneumonia (sensitivity {show_estimate(metrics.sensitivity, found, 'sensitivity')}); "
-        f"of the {metrics.tn + metrics.fp} that are labelled normal, {metrics.tn} were called normal "
+        f"of the {metrics.tn + metrics.fp} that are labelled normal, {metrics.tn} "
+        f"{'was' if metrics.tn == 1 else 'were'} called normal "
         f"(specificity {show_estimate(metrics.specificity, found, 'specificity')}).",
         f"The area under the ROC curve is {show_estimate(metrics.roc_auc, found, 'roc_auc')}.",
     ]
