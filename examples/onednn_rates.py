@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 
-IMAGES, WARMING, BATCH, ROUNDS = 192, 64, 32, 3
+IMAGES, WARMING, BATCH, ROUNDS = 96, 64, 32, 2
 RECIPES = ("robust", "original")
 WORK = {
     "training step": (False, "train"),
