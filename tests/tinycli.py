@@ -1,5 +1,6 @@
 """The command line with the tests' small network: `python tinycli.py cv --data synthetic ...`."""
 
+import sys
 from functools import partial
 
 import conftest
@@ -9,7 +10,8 @@ from pneumocli.core.backend import load_backend
 
 
 def main() -> None:
-    load_backend()
+    # As the commands themselves load it: by other kernels the last digits are others.
+    load_backend(training=sys.argv[1] in {"train", "cv", "ensemble"})
     from pneumocli.core import experiments
 
     for name in ("train_single", "cross_validate"):
