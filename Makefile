@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Two processes share the files of tests.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 export TF_CPP_MIN_LOG_LEVEL := 3
 
 .PHONY: demo test all-tests soak check lint types wheel real clean
@@ -16,13 +18,13 @@ demo: $(VENV)/installed
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh demo
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 # All that a change must pass: the tests with the slow ones, and more.
 check: lint types all-tests wheel real
 
 all-tests: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # What takes many minutes: mutated files by the thousand, training killed at 25 moments, and the like.
 soak: $(VENV)/installed
