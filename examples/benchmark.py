@@ -358,7 +358,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the rows as JSON lines as well")
     parser.add_argument("--folder", type=Path, help="where runs and caches are left, for rows that need them")
     arguments = parser.parse_args()
-    load_backend(training=True)
+    load_backend()
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(exist_ok=True)

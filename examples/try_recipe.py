@@ -256,7 +256,7 @@ def main() -> None:
     }
     # Held-out images are scored whole: what of them is best scored is asked by `try_crop.py`.
     config = choose_config(arguments.recipe, **{**changes, "center_crop": 1.0})
-    load_backend(training=True)
+    load_backend()
     dataset, cache = load_dataset(arguments.data), Cache(arguments.cache, 40 * 10**9)
     trial = try_settings(
         arguments.name, config, dataset, arguments.weights, cache, arguments.seed, arguments.held_out

@@ -19,7 +19,7 @@ from pneumocli.core.progress import Listener, Progress
 def main(stage: str, *arguments: str) -> None:
     # Who runs the tests in the background of a script has Ctrl-C ignored in all they start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    load_backend(training=arguments[0] in {"train", "cv", "ensemble"})
+    load_backend()
     from pneumocli.core import evaluation, experiments
 
     def watching(listen: Listener) -> Listener:

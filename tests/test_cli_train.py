@@ -30,14 +30,13 @@ class Recorder:
         self.arguments: tuple[Any, ...] = ()
         self.options: dict[str, Any] = {}
         self.backend: tuple[Any, ...] = ()
-        self.training = False
 
     def __call__(self, *arguments: Any, **options: Any) -> Run:
         self.arguments, self.options = arguments, options
         return self.given
 
-    def load_backend(self, *arguments: Any, training: bool = False) -> None:
-        self.backend, self.training = arguments, training
+    def load_backend(self, *arguments: Any) -> None:
+        self.backend = arguments
 
 
 def copy_apart(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
@@ -179,7 +178,6 @@ def test_deterministic_runs_say_so_to_the_backend(recorded_train: Recorder, data
     assert recorded_train.backend == (False,)
     succeed("train", "--data", data_file, "--weights", "none", "--deterministic")
     assert recorded_train.backend == (True,)
-    assert recorded_train.training
 
 
 def test_data_and_weights_by_environment(

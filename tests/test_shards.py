@@ -86,9 +86,9 @@ def test_parts_are_whole_batches_and_the_last_is_no_smaller() -> None:
         sources = [Source(str(number)) for number in range(count)]
         parts = _cut(sources)
         assert [source for part in parts for source in part] == sources
-        assert all(len(part) % BATCH_SIZE == 0 for part in parts[:-1])
-        assert len(parts) == 1 or all(len(part) >= BATCH_SIZE for part in parts)
-        assert max(map(len, parts)) < SHARD + BATCH_SIZE
+        assert all(len(part) % BATCH == 0 for part in parts[:-1])
+        assert len(parts) == 1 or all(len(part) >= BATCH for part in parts)
+        assert max(map(len, parts)) < SHARD + BATCH
 
 
 def test_a_process_loads_its_model_once(

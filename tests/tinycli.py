@@ -1,6 +1,5 @@
 """The command line with the tests' small network: `python tinycli.py cv --data synthetic ...`."""
 
-import sys
 from functools import partial
 
 import conftest
@@ -10,8 +9,7 @@ from pneumocli.core.backend import load_backend
 
 
 def main() -> None:
-    # As the commands themselves load it: by other kernels the last digits are others.
-    load_backend(training=sys.argv[1] in {"train", "cv", "ensemble"})
+    load_backend()
     from pneumocli.core import experiments
 
     for name in ("train_single", "cross_validate"):

@@ -45,8 +45,7 @@ def ensemble(
     with show_progress(quiet) as listen:
         from pneumocli.core.backend import load_backend
 
-        # It finishes what `cv` began, and leaves the files that `cv` would have.
-        load_backend(training=True)
+        load_backend()
         from pneumocli.core.evaluation import build_ensemble, evaluate_run
 
         if not found.is_complete:

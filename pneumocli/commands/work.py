@@ -175,7 +175,7 @@ def open_work(asked: Asked, quiet: bool, dry_run: bool) -> Iterator[Work]:
     cache = feature_cache(asked.cache_limit) if asked.keep else None
     from pneumocli.core.backend import load_backend
 
-    load_backend(config.deterministic, training=True)
+    load_backend(config.deterministic)
     forecast, pace = foresee(
         data,
         dataset,

@@ -9,17 +9,15 @@ from contextlib import contextmanager
 from pneumocli.core.errors import PneumoError
 
 X86 = frozenset({"x86_64", "amd64"})
-KERNELS = "TF_ENABLE_ONEDNN_OPTS"
 
 
-def load_backend(deterministic: bool = False, threads: int | None = None, *, training: bool = False) -> None:
+def load_backend(deterministic: bool = False, threads: int | None = None) -> None:
     """Import Keras and its backend without their start-up messages; call before any Keras module.
 
     Args:
         deterministic: one thread and deterministic kernels. Convolution gradients on several
             threads of a CPU add up in changing order and differ in the last bits.
         threads: how many cores to use; all if None.
-        training: this process is to train, so that it takes the kernels whose gradients are the fastest.
 
     Raises:
         PneumoError: Keras is not installed, or this process has already computed with other threads.
@@ -29,11 +27,11 @@ def load_backend(deterministic: bool = False, threads: int | None = None, *, tra
     # The first process computes features on a GPU that a fold's process is to have as well.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    if training and platform.machine().lower() in X86:
+    if platform.machine().lower() in X86:
         # Of itself tensorflow takes oneDNN's kernels only where there is AVX512_VNNI or better (release
         # notes of 2.9). With AVX2 alone a training step of the default recipe is 1.3 to 3 times as fast by
-        # them (examples/onednn_rates.py). What answers does not train: its last digits stay as they were.
-        os.environ.setdefault(KERNELS, "1")
+        # them (examples/onednn_rates.py).
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     try:
         with silenced_stderr():
             import keras

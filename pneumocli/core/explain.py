@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from pneumocli.core.data import CLASS_NAMES
 from pneumocli.core.errors import RunError
-from pneumocli.core.inference import FEWEST, ready, run_filled
+from pneumocli.core.inference import count_filled, ready, run_filled
 from pneumocli.core.model import enter_pool, measure_seen, split_members
 from pneumocli.core.prediction import Illustrate, Prediction
 
-BATCH_SIZE = 8  # of the last maps, each member's (h, w, 2048), which are large
+BATCH_SIZE = 12  # of the last maps, each member's (h, w, 2048), which are large
 
 # Draws and keeps one picture, and returns its path: image uint8 (P, P), map float32 (h, w), the share of the
 # image's side that the map is of, its middle, and the answer.
@@ -133,7 +133,8 @@ def map_evidence(
 
 def _map_batch(explainer: Explainer, images: NDArray[np.uint8], labels: Sequence[str]) -> NDArray[np.float32]:
     # Two shapes at most, for which the network is made ready once each.
-    filled = FEWEST if len(images) <= FEWEST else BATCH_SIZE
+    fewest = count_filled(1)
+    filled = fewest if len(images) <= fewest else BATCH_SIZE
     rows = np.resize(np.arange(len(images)), filled)
     maps = run_filled(explainer.network, images[rows, ..., np.newaxis])[: len(images)]
     signs = np.array([1.0 if label == CLASS_NAMES[1] else -1.0 for label in labels])

@@ -1,5 +1,6 @@
 """Scores from images: batches through a model, logits to probabilities."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -15,8 +16,7 @@ from pneumocli.core.pooling import BANDS, attach_pooled
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.scorer import Scored
 
-BATCH_SIZE = 32
-FEWEST = 4  # a single row goes through other kernels, whose last digits differ
+BATCH_SIZE = 16  # as `count_filled` gives it, so that nothing is computed in vain
 
 
 class Rows(Protocol):
@@ -37,18 +37,28 @@ def ready(model: keras.Model) -> keras.Model:
     return wrapped
 
 
+def count_filled(rows: int) -> int:
+    """Return to how many rows a batch is filled up, so that all of them go through the same kernels.
+
+    Matrix products take six rows at a time with AVX2 and eight with AVX512. A rest of one to three goes
+    through kernels of its own, whose last digits differ; a rest of four does not. So the rest is to be none
+    or four by both: 4, 12, 16, 24, 28 and so on. Then it is so for the places of maps, too, which are rows
+    of a product as well, square numbers of them an image.
+    """
+    return next(number for number in itertools.count(max(rows, 1)) if number % 12 in (0, 4))
+
+
 def run_batches(
     model: keras.Model, inputs: Rows, rows: NDArray[np.int64], batch_size: int = BATCH_SIZE
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the model's output for some rows of the inputs, batch by batch, in their order.
 
-    The model has one output. The last batch is filled up with repeated rows, whose outputs are
-    dropped, so that one shape is compiled. A row's output does not depend on its neighbours; its last
-    digits may depend on its place in the batch and on how many rows that has, which on some processors
-    (with AVX2 and not AVX512) go through different kernels.
+    The model has one output. Batches are as even as can be, and each is filled up with repeated rows, whose
+    outputs are dropped, so that one shape is compiled; a row's output does not depend on its neighbours.
     """
-    batch_size = max(1, min(batch_size, len(rows)))
-    filled = max(FEWEST, batch_size)
+    # 24 rows in batches of at most 16 are twice 12, and not 16 and 8 that are filled up to 16.
+    batch_size = -(-len(rows) // max(1, -(-len(rows) // batch_size))) or 1
+    filled = count_filled(batch_size)
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         yield run_filled(model, inputs[np.resize(batch, filled)])[: len(batch)]
@@ -170,7 +180,7 @@ class KerasScorer:
 
     def score(self, images: NDArray[np.uint8], size: int) -> Scored:
         # One shape for all batches: the last is filled up with repeated images.
-        filled = images[np.resize(np.arange(len(images)), max(FEWEST, size)), ..., np.newaxis]
+        filled = images[np.resize(np.arange(len(images)), count_filled(size)), ..., np.newaxis]
         outputs = run_filled(self._network, filled)[: len(images)]
         logits, features = outputs[:, : self._members], outputs[:, self._members :]
         return Scored(logits, None if self._typical is None else self._typical.measure(features))

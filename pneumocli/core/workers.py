@@ -17,7 +17,6 @@ from enum import StrEnum
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
-from pneumocli.core.backend import KERNELS, load_backend
 from pneumocli.core.errors import PneumoError, SettingError
 from pneumocli.core.hardware import count_cores
 from pneumocli.core.progress import Listener, Notice, ignore
@@ -94,9 +93,7 @@ class Workers:
 
         for attempt in range(1, TRIES + 1):
             at_once = self.choose_jobs(jobs, len(tasks))
-            # Work done elsewhere is done by the kernels that it would be done by here.
-            kernels = os.environ.get(KERNELS)
-            call = (os.getcwd(), self.threads(at_once), deterministic, needs_keras, kernels)
+            call = (os.getcwd(), self.threads(at_once), deterministic, needs_keras)
             try:
                 with parallel_config(**self.configure(at_once)):
                     # Pickled by hand: unpickling a task imports Keras, which has to be loaded before that.
@@ -122,15 +119,13 @@ class Workers:
         return list(outcomes)
 
 
-def _work_elsewhere(
-    packed: bytes, folder: str, threads: int, deterministic: bool, needs_keras: bool, kernels: str | None
-) -> Any:
+def _work_elsewhere(packed: bytes, folder: str, threads: int, deterministic: bool, needs_keras: bool) -> Any:
     """Return what the work returns, or its error: Ray would make a long text of one that is raised."""
     os.environ["OMP_NUM_THREADS"] = str(threads)
-    if kernels is not None:
-        os.environ.setdefault(KERNELS, kernels)
     try:
         if needs_keras:
+            from pneumocli.core.backend import load_backend
+
             load_backend(deterministic, threads)
         work, task = pickle.loads(packed)
         if not os.path.isdir(folder):
