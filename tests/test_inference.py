@@ -40,6 +40,25 @@ def images() -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"),
+    [
+        (0, 16, []),
+        (1, 16, [1]),
+        (16, 16, [16]),
+        (24, 16, [12, 12]),
+        (33, 16, [11, 11, 11]),
+        (35, 16, [12, 12, 11]),
+    ],
+)
+def test_batches_are_even_so_that_little_is_filled_up(
+    doubling: keras.Model, count: int, batch_size: int, sizes: list[int]
+) -> None:
+    inputs = np.ones((40, 1), np.float32)
+    batches = run_batches(ready(doubling), inputs, np.arange(count), batch_size)
+    assert [len(batch) for batch in batches] == sizes
+
+
+@pytest.mark.parametrize(
     ("count", "batch_size"), [(1, 32), (5, 32), (32, 32), (33, 32), (7, 3), (6, 3), (4, 1)]
 )
 def test_every_row_once_in_its_order(doubling: keras.Model, count: int, batch_size: int) -> None:

@@ -1,6 +1,7 @@
 """Scores from images: batches through a model, logits to probabilities."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
@@ -57,7 +58,8 @@ def run_batches(
     outputs are dropped, so that one shape is compiled; a row's output does not depend on its neighbours.
     """
     # 24 rows in batches of at most 16 are twice 12, and not 16 and 8 that are filled up to 16.
-    batch_size = -(-len(rows) // max(1, -(-len(rows) // batch_size))) or 1
+    batches = max(1, math.ceil(len(rows) / batch_size))
+    batch_size = max(1, math.ceil(len(rows) / batches))
     filled = count_filled(batch_size)
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
