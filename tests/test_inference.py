@@ -122,6 +122,18 @@ def test_row_alone_has_the_bytes_it_has_among_others(layer: str) -> None:
         np.testing.assert_array_equal(compute_outputs(model, inputs, np.array(rows)), together[rows])
 
 
+@pytest.mark.parametrize("layer", WIDE)
+def test_row_has_the_same_bytes_whatever_its_neighbours(layer: str) -> None:
+    shape, weighted = WIDE[layer]()
+    row = keras.Input(shape)
+    model = keras.Model(row, weighted(row))
+    inputs = np.random.default_rng(0).normal(size=(64, *shape)).astype(np.float32)
+    # Of every batch of 32 each second row is exchanged.
+    exchanged = np.where(np.arange(32) % 2, np.arange(32), 32 + np.arange(32))
+    outputs = compute_outputs(model, inputs, np.arange(32))
+    np.testing.assert_array_equal(compute_outputs(model, inputs, exchanged)[1::2], outputs[1::2])
+
+
 def test_rows_and_their_places_leave_no_rest_that_goes_through_other_kernels() -> None:
     for rows in range(1, 200):
         filled = count_filled(rows)
