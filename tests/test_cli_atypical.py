@@ -216,6 +216,13 @@ def test_models_of_before_are_measured_by_the_one_mean(
     )
 
 
+def test_image_alone_is_answered_as_among_others_to_the_last_digit(train_run: Run, files: list[Path]) -> None:
+    model, card = load_predictor(train_run)
+    scorer = KerasScorer(model, card, load_predictor_typical(train_run))
+    alone = [answer for path in files for answer in predict_files(scorer, card, [path])]
+    assert alone == list(predict_files(scorer, card, files))
+
+
 def test_strict_refuses_and_says_why(train_run: Run, files: list[Path]) -> None:
     model, card = load_predictor(train_run)
     scorer = KerasScorer(model, card, load_predictor_typical(train_run))

@@ -189,6 +189,8 @@ class KerasScorer:
     def score(self, images: NDArray[np.uint8], size: int) -> Scored:
         # One shape for all batches: the last is filled up with repeated images.
         filled = images[np.resize(np.arange(len(images)), count_filled(size)), ..., np.newaxis]
-        outputs = run_filled(self._network, filled)[: len(images)]
+        outputs = run_filled(self._network, filled)
         logits, features = outputs[:, : self._members], outputs[:, self._members :]
-        return Scored(logits, None if self._typical is None else self._typical.measure(features))
+        # Of all rows, as the network's: a distance's last digit, too, depends on how many are measured.
+        distances = None if self._typical is None else self._typical.measure(features)[: len(images)]
+        return Scored(logits[: len(images)], distances)
