@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 KERAS_TESTS = {
     "test_architecture",
     "test_augment",
+    "test_blocks",
     "test_explain",
     "test_features",
     "test_inference",

@@ -27,6 +27,7 @@ def test_original_recipe_has_the_published_numbers() -> None:
         "head_learning_rate": 1e-4,
         "head_patience": 5,
         "tune_layers": 40,
+        "identity_start": False,
         "tune_epochs": 5,
         "tune_learning_rate": 1e-5,
         "tune_patience": 3,

@@ -12,6 +12,7 @@ PACKAGE = Path(pneumocli.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 KERAS = {
+    "blocks",
     "model",
     "losses",
     "features",
@@ -29,6 +30,7 @@ KERAS = {
 # Each may import what stands before it, and nothing that stands behind it.
 NETWORK_ORDER = (
     "losses",
+    "blocks",
     "model",
     "pooling",
     "inference",

@@ -61,6 +61,10 @@ class TrainConfig(BaseModel):
         5, ge=1, description="phase 1, with early stopping: epochs without a lower validation loss"
     )
     tune_layers: int = Field(40, ge=0, description="phase 2: last layers of the backbone that train")
+    identity_start: bool = Field(
+        False,
+        description="phase 2: residual blocks that no weights file trained begin by passing on their input",
+    )
     tune_epochs: int = Field(5, ge=0, description="phase 2: most epochs")
     tune_learning_rate: float = Field(1e-5, gt=0, description="phase 2: Adam's learning rate")
     tune_patience: int = Field(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 
+from pneumocli.core.blocks import start_as_identity
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.errors import PneumoError, WeightsError
 from pneumocli.core.reading import open_file
@@ -99,6 +100,8 @@ def _assemble(pixels: int, config: TrainConfig, backbone: keras.Model, fold: int
     for position, layer in enumerate(layers):
         is_tuned = position >= len(layers) - config.tune_layers
         layer.trainable = is_tuned and not isinstance(layer, keras.layers.BatchNormalization)
+    if config.identity_start:
+        start_as_identity(layers)
     cut = layers[find_cut(backbone, config.tune_layers)].output
     trunk = _build_trunk(pixels, config, keras.Model(backbone.input, cut, name="frozen"))
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(backbone.output)
