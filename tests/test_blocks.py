@@ -128,7 +128,7 @@ def test_precision_of_training_does_not_change_how_blocks_begin(passing: Parts) 
 
 
 def test_recipes_say_how_blocks_begin() -> None:
-    assert not RECIPES["original"].identity_start
+    assert RECIPES["robust"].identity_start and not RECIPES["original"].identity_start
 
 
 @pytest.mark.slow
