@@ -133,10 +133,10 @@ class TrainConfig(BaseModel):
 DEFAULT_RECIPE = "robust"
 RECIPES: dict[str, TrainConfig] = {
     # Trained for images from elsewhere: strong crops, mirror images, other brightness and contrast, anew in
-    # each epoch; stages 4 and 5 learn, all epochs run, and no image has a say in which is kept. A stage 5 that
-    # is random begins by passing stage 4 on; one that was trained begins as it is. With gamma 0
-    # the focal loss is cross-entropy, here with balanced classes. 112 px enlarge 28 about fourfold: enlarged
-    # eightfold, images made foreign are called worse. What was tried: examples/recipe.md.
+    # each epoch; stages 4 and 5 learn, all epochs run, and no image has a say in which is kept. A stage 5
+    # that no file has trained begins by passing stage 4 on. With gamma 0 the focal loss is cross-entropy,
+    # here with balanced classes. 112 px enlarge 28 about fourfold: enlarged eightfold, images made foreign
+    # are called worse. What was tried: examples/recipe.md.
     "robust": TrainConfig(
         recipe="robust",
         image_size=112,
