@@ -108,12 +108,16 @@ WIDE: dict[str, Callable[[], tuple[tuple[int, ...], keras.layers.Layer]]] = {
 }
 
 
-@pytest.mark.parametrize("layer", WIDE)
-def test_row_alone_has_the_bytes_it_has_among_others(layer: str) -> None:
+def build_wide(layer: str, rows: int) -> tuple[keras.Model, NDArray[np.float32]]:
     shape, weighted = WIDE[layer]()
     row = keras.Input(shape)
-    model = keras.Model(row, weighted(row))
-    inputs = np.random.default_rng(0).normal(size=(33, *shape)).astype(np.float32)
+    inputs = np.random.default_rng(0).normal(size=(rows, *shape)).astype(np.float32)
+    return keras.Model(row, weighted(row)), inputs
+
+
+@pytest.mark.parametrize("layer", WIDE)
+def test_row_alone_has_the_bytes_it_has_among_others(layer: str) -> None:
+    model, inputs = build_wide(layer, rows=33)
     together = compute_outputs(model, inputs, np.arange(33))
     for batch_size in (1, 2, 3, 32):
         outputs = compute_outputs(model, inputs, np.arange(33), batch_size=batch_size)
@@ -124,10 +128,7 @@ def test_row_alone_has_the_bytes_it_has_among_others(layer: str) -> None:
 
 @pytest.mark.parametrize("layer", WIDE)
 def test_row_has_the_same_bytes_whatever_its_neighbours(layer: str) -> None:
-    shape, weighted = WIDE[layer]()
-    row = keras.Input(shape)
-    model = keras.Model(row, weighted(row))
-    inputs = np.random.default_rng(0).normal(size=(64, *shape)).astype(np.float32)
+    model, inputs = build_wide(layer, rows=64)
     # Of every batch of 32 each second row is exchanged.
     exchanged = np.where(np.arange(32) % 2, np.arange(32), 32 + np.arange(32))
     outputs = compute_outputs(model, inputs, np.arange(32))

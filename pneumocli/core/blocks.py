@@ -24,9 +24,8 @@ def start_as_identity(layers: Sequence[keras.layers.Layer]) -> None:
         if _is_fresh(branch):
             _set_kernel(branch, 0.0)
         if _is_fresh(shortcut):
-            kernel = _find_convolution(shortcut).kernel
-            height, width, channels, filters = kernel.shape
-            copies = np.zeros((height, width, channels, filters), np.float32)
+            copies = np.zeros(_find_convolution(shortcut).kernel.shape, np.float32)
+            height, width, channels, filters = copies.shape
             column = np.arange(filters)
             copies[height // 2, width // 2, column % channels, column] = 1
             _set_kernel(shortcut, copies)
