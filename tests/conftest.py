@@ -19,6 +19,7 @@ KERAS_TESTS = {
     "test_architecture",
     "test_augment",
     "test_blocks",
+    "test_cut",
     "test_ensemble",
     "test_explain",
     "test_features",
