@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.atypical import Typical
+from pneumocli.core.backend import takes_xla
 from pneumocli.core.calibration import squash_logits
 from pneumocli.core.contract import ModelCard
 from pneumocli.core.errors import RunError
@@ -29,12 +30,12 @@ class Rows(Protocol):
 
 
 def ready(model: keras.Model) -> keras.Model:
-    """Return a model over the same layers that predicts without XLA, which is slower here on a CPU.
+    """Return a model over the same layers that predicts, compiled as `takes_xla` says.
 
     The given model is left as it was, so that nothing of this is saved with it.
     """
     wrapped = keras.Model(model.inputs, model.output)
-    wrapped.compile(jit_compile=False)
+    wrapped.compile(jit_compile=takes_xla())
     return wrapped
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from pneumocli.core.backend import takes_xla
 from pneumocli.core.checkpoint import Best, Standing
 from pneumocli.core.errors import DivergedError
 from pneumocli.core.features import FeatureBatches
@@ -47,7 +48,7 @@ def fit_phase(
         optimizer=optimizer,
         loss=loss,
         metrics=[keras.metrics.AUC(from_logits=True, name="auc")],
-        jit_compile=False,  # XLA takes about twice the time on a CPU
+        jit_compile=takes_xla(),
     )
     history: list[dict[str, Any]] = []
     figures: dict[str, float] = {}
