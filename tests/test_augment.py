@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pneumocli.core.augment import ASPECTS, View, ViewSource, draw_view, render_views
 from pneumocli.core.config import TrainConfig, choose_config
-from pneumocli.core.errors import PneumoError
+from pneumocli.core.errors import PneumoError, SettingError
 from pneumocli.core.seeding import derive_generator
 
 Grey = NDArray[np.float32]
@@ -254,6 +254,23 @@ def test_views_show_as_much_beyond_the_image_as_asked_for(zoom_out: float) -> No
         for start, length in ((view.top, view.height), (view.left, view.width)):
             # What is larger than the image has all of it; what is smaller lies within.
             assert min(0, 28 - length) - 1e-9 <= start <= max(0, 28 - length) + 1e-9
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_views_that_are_no_crops_show_the_whole_image(share: float) -> None:
+    settings = {"views": 1, "crop_area": 0.25, "zoom_out": 1.2, "flip": True, "brightness": 0.3, "noise": 0.1}
+    crops = draw_views(TrainConfig(**settings), 2000)
+    drawn = draw_views(TrainConfig(**settings, crop_share=share), 2000)
+    is_crop = [view == crop for view, crop in zip(drawn, crops, strict=True)]
+    assert abs(np.mean(is_crop) - share) < 0.03
+    for view, crop in zip(drawn, crops, strict=True):
+        # What a view has beside its crop is the same whatever the share.
+        assert view in (crop, replace(crop, top=0.0, left=0.0, height=28.0, width=28.0))
+
+
+def test_a_share_of_crops_needs_views() -> None:
+    with pytest.raises(SettingError, match="--crop-share"):
+        choose_config("original", crop_share=0.5)
 
 
 def test_beyond_the_image_its_edge_goes_on(images: Images) -> None:

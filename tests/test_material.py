@@ -390,6 +390,7 @@ INGREDIENTS: dict[str, Callable[[Dataset, BackboneBuilder], tuple[dict[str, Any]
     "crop": lambda dataset, tiny: ({"config": change(VIEWED, crop_area=0.4)}, 2 * ROWS_OF_A_VIEW),
     "middle": lambda dataset, tiny: ({"config": change(VIEWED, center_crop=0.6)}, ROWS_OF_VAL),
     "zoom out": lambda dataset, tiny: ({"config": change(VIEWED, zoom_out=1.2)}, 2 * ROWS_OF_A_VIEW),
+    "share of crops": lambda dataset, tiny: ({"config": change(VIEWED, crop_share=0.5)}, 2 * ROWS_OF_A_VIEW),
     "flip": lambda dataset, tiny: ({"config": change(VIEWED, flip=False)}, 2 * ROWS_OF_A_VIEW),
     "brightness": lambda dataset, tiny: ({"config": change(VIEWED, brightness=0.0)}, 2 * ROWS_OF_A_VIEW),
     "contrast": lambda dataset, tiny: ({"config": change(VIEWED, contrast=0.0)}, 2 * ROWS_OF_A_VIEW),

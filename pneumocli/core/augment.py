@@ -1,14 +1,14 @@
 """Augmented views of an image, each drawn from (seed, image, view) and from nothing else.
 
-A view is a random crop that is enlarged by the same bilinear rule as the whole image, perhaps turned
-and flipped, with other brightness and contrast and with noise. What an image's view looks like depends
-neither on the batch nor on the order of the images, so that views can be made once and shared by all
-folds.
+A view is a random crop or the whole image, enlarged by the same bilinear rule as images that are scored,
+perhaps turned and flipped, with other brightness and contrast and with noise. What an image's view looks
+like depends neither on the batch nor on the order of the images, so that views can be made once and shared
+by all folds.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ def draw_view(rng: np.random.Generator, config: TrainConfig, pixels: int) -> Vie
     aspect = math.exp(rng.uniform(math.log(narrowest), math.log(widest)))
     width = min(math.sqrt(share * aspect), longest) * pixels
     height = min(math.sqrt(share / aspect), longest) * pixels
-    return View(
+    cropped = View(
         top=rng.uniform(0, 1) * (pixels - height),
         left=rng.uniform(0, 1) * (pixels - width),
         height=height,
@@ -69,6 +69,10 @@ def draw_view(rng: np.random.Generator, config: TrainConfig, pixels: int) -> Vie
         noise=rng.uniform(0, 1) * config.noise,
         noise_seed=int(rng.integers(2**31)) if config.noise else 0,
     )
+    # Drawn last, so that a view that is a crop is the same whatever the share.
+    if rng.random() < config.crop_share:
+        return cropped
+    return replace(cropped, top=0.0, left=0.0, height=float(pixels), width=float(pixels))
 
 
 def render_views(images: NDArray[np.uint8], views: Sequence[View], size: int) -> NDArray[np.float32]:

@@ -87,6 +87,9 @@ class TrainConfig(BaseModel):
         le=2,
         description="views: up to this many times the image's side is shown, its edge repeated",
     )
+    crop_share: float = Field(
+        1.0, ge=0, le=1, description="views: share of them that are crops; the others show the whole image"
+    )
     flip: bool = Field(False, description="views: left and right exchanged in half of them")
     brightness: float = Field(0.0, ge=0, le=1, description="views: largest change, as a share of white")
     contrast: float = Field(0.0, ge=0, lt=1, description="views: largest change of the contrast's factor")
@@ -121,22 +124,22 @@ class TrainConfig(BaseModel):
     @model_validator(mode="after")
     def _check_views(self) -> Self:
         strengths = (self.brightness, self.contrast, self.rotation, self.noise)
-        is_cut = self.crop_area < 1 or self.zoom_out > 1
+        is_cut = self.crop_area < 1 or self.zoom_out > 1 or self.crop_share < 1
         if (is_cut or self.flip or any(strengths)) and not self.views:
             raise ValueError(
-                "--crop-area, --zoom-out, --flip, --brightness, --contrast, --rotation and --noise act on "
-                "views; give --views 1 or more, or take --recipe original"
+                "--crop-area, --zoom-out, --crop-share, --flip, --brightness, --contrast, --rotation and "
+                "--noise act on views; give --views 1 or more, or take --recipe original"
             )
         return self
 
 
 DEFAULT_RECIPE = "robust"
 RECIPES: dict[str, TrainConfig] = {
-    # Trained for images from elsewhere: strong crops, mirror images, other brightness and contrast, anew in
-    # each epoch; stages 4 and 5 learn, all epochs run, and no image has a say in which is kept. A stage 5
-    # that no file has trained begins by passing stage 4 on. With gamma 0 the focal loss is cross-entropy,
-    # here with balanced classes. 112 px enlarge 28 about fourfold: enlarged eightfold, images made foreign
-    # are called worse. What was tried: examples/recipe.md.
+    # Trained for images from elsewhere: mirror images, other brightness and contrast, strong crops among
+    # whole images, anew in each epoch; stages 4 and 5 learn, all epochs run, and no image has a say in which
+    # is kept. A stage 5 that no file has trained begins by passing stage 4 on. With gamma 0 the focal loss is
+    # cross-entropy, here with balanced classes. 112 px enlarge 28 about fourfold: enlarged eightfold, images
+    # made foreign are called worse. What was tried: examples/recipe.md.
     "robust": TrainConfig(
         recipe="robust",
         image_size=112,
@@ -152,6 +155,7 @@ RECIPES: dict[str, TrainConfig] = {
         early_stopping=False,
         views=12,
         crop_area=0.25,
+        crop_share=0.25,
         flip=True,
         brightness=0.3,
         contrast=0.3,

@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from pneumocli.core.config import Precision, TrainConfig
 
 # Those that change how a view looks.
-VIEW_SETTINGS = ("crop_area", "zoom_out", "flip", "brightness", "contrast", "rotation", "noise", "seed")
+VIEW_SETTINGS = (
+    "crop_area",
+    "zoom_out",
+    "crop_share",
+    "flip",
+    "brightness",
+    "contrast",
+    "rotation",
+    "noise",
+    "seed",
+)
 
 
 @dataclass(frozen=True)
