@@ -138,8 +138,8 @@ def row_scores(bench: Bench) -> list[Row]:
     from pneumocli.core.data import load_dataset
     from pneumocli.core.finding import find_run
     from pneumocli.core.inference import compute_member_scores
+    from pneumocli.core.joining import join_ensemble, split_classifier
     from pneumocli.core.metrics import average_scores, compute_metrics
-    from pneumocli.core.model import join_ensemble, split_classifier
     from pneumocli.core.runs import MODEL
 
     run = find_run(bench.runs, bench.runs / "benchmark")
@@ -217,7 +217,7 @@ def row_ensemble(bench: Bench) -> list[Row]:
     import numpy as np
 
     from pneumocli.core.inference import compute_member_scores, ready, take_logits
-    from pneumocli.core.model import join_classifier, join_ensemble
+    from pneumocli.core.joining import join_classifier, join_ensemble
 
     parts = [build_real_parts(bench) for _ in range(3)]
     images = np.random.default_rng(0).integers(0, 256, (BATCH, 28, 28, 1)).astype(np.uint8)
@@ -243,7 +243,7 @@ def row_predict(bench: Bench, files: int = 1000) -> list[Row]:
     from pneumocli.core.contract import ModelCard
     from pneumocli.core.images import PREPARATION_VERSION
     from pneumocli.core.inference import KerasScorer
-    from pneumocli.core.model import join_classifier
+    from pneumocli.core.joining import join_classifier
     from pneumocli.core.prediction import predict_files
     from pneumocli.core.records import DataRecord, WeightsRecord, stamp_time
 

@@ -91,7 +91,8 @@ def judge(
 def try_crops(run: Run, dataset: Dataset, shares: Sequence[float]) -> Iterator[CropTrial]:
     from pneumocli.core.artefact import load_model
     from pneumocli.core.features import compute_features
-    from pneumocli.core.model import enter_views, split_classifier
+    from pneumocli.core.joining import split_classifier
+    from pneumocli.core.model import enter_views
     from pneumocli.core.training import score_features
 
     if not run.owns(dataset) or run.record.settings.subset is not None:

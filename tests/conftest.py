@@ -29,6 +29,7 @@ KERAS_TESTS = {
     "test_model",
     "test_parallel",
     "test_phase",
+    "test_probe",
     "test_training",
 }
 TERMINAL_SWITCHES = ("FORCE_COLOR", "CLICOLOR_FORCE", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH")

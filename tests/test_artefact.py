@@ -17,7 +17,8 @@ from pneumocli.core.contract import CARD, ModelCard
 from pneumocli.core.decision import Decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.inference import compute_member_scores
-from pneumocli.core.model import BackboneBuilder, build_parts, join_classifier
+from pneumocli.core.joining import join_classifier
+from pneumocli.core.model import BackboneBuilder, build_parts
 from pneumocli.core.records import DataRecord, WeightsRecord
 
 DATA = DataRecord(

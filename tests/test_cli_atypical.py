@@ -24,7 +24,7 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.evaluation import build_ensemble, load_predictor, load_predictor_typical
 from pneumocli.core.groups import group_images
 from pneumocli.core.inference import KerasScorer, ready, take_answers
-from pneumocli.core.model import split_classifier
+from pneumocli.core.joining import split_classifier
 from pneumocli.core.prediction import Failure, Prediction, predict_files
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run
 from pneumocli.report import explanations

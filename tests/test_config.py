@@ -33,6 +33,7 @@ def test_original_recipe_has_the_published_numbers() -> None:
         "tune_patience": 3,
         "tune_schedule": "constant",
         "weight_decay": 0.0,
+        "probe": 0.0,
         "early_stopping": True,
         "views": 0,
         "crop_area": 1.0,

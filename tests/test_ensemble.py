@@ -10,8 +10,9 @@ from networks import SMALL, change, draw_images, list_modules, run_all, same_wei
 from numpy.typing import NDArray
 
 from pneumocli.core.inference import compute_member_scores, count_filled, take_logits
+from pneumocli.core.joining import join_classifier, join_ensemble
 from pneumocli.core.metrics import average_scores
-from pneumocli.core.model import BackboneBuilder, Parts, build_parts, join_classifier, join_ensemble
+from pneumocli.core.model import BackboneBuilder, Parts, build_parts
 
 
 @pytest.fixture(scope="module")

@@ -29,8 +29,8 @@ from pneumocli.core.figures import ENSEMBLE_NAME, name_fold, read_figures, write
 from pneumocli.core.finding import find_predictor
 from pneumocli.core.hashes import record_hash
 from pneumocli.core.inference import compute_member_scores
+from pneumocli.core.joining import split_classifier
 from pneumocli.core.metrics import compute_metrics
-from pneumocli.core.model import split_classifier
 from pneumocli.core.records import stamp_time
 from pneumocli.core.runs import CONFIG, DECISION, ENSEMBLE, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, read_scores

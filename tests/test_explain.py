@@ -1,6 +1,7 @@
 """Grad-CAM against what it must equal: autodifferentiation, CAM, small steps, and the logit itself."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -15,15 +16,9 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.evaluation import _describe_ensemble, load_run_model
 from pneumocli.core.explain import differentiate_head, map_evidence, open_explainer, read_head
 from pneumocli.core.inference import compute_member_scores, compute_outputs, take_logits
-from pneumocli.core.model import (
-    BackboneBuilder,
-    Parts,
-    build_parts,
-    join_classifier,
-    join_ensemble,
-    split_classifier,
-    split_members,
-)
+from pneumocli.core.joining import join_classifier, join_ensemble, split_classifier, split_members
+from pneumocli.core.model import BackboneBuilder, Parts, build_parts, build_probe
+from pneumocli.core.probe import Probe
 from pneumocli.core.runs import Run
 
 pytest_plugins = ["trained"]
@@ -109,6 +104,16 @@ def test_is_what_differentiation_of_the_whole_network_gives(
         weights = gradient.mean(axis=(1, 2), keepdims=True)
         expected = np.maximum(0, (weights * maps).sum(axis=-1))
         np.testing.assert_allclose(explain(model, images, label), expected, **TOLERANCE)
+
+
+def test_beside_a_probe_it_is_of_the_networks_half_of_the_logit(
+    members: list[keras.Model], images: NDArray[np.uint8]
+) -> None:
+    parts = split_classifier(members[0])
+    width = parts.trunk.output_shape[-1]
+    probe = build_probe(parts, Probe(np.ones(width, np.float32), 0.5))
+    beside = explain(join_classifier(replace(parts, probe=probe)), images, PNEUMONIA)
+    np.testing.assert_allclose(beside, explain(members[0], images, PNEUMONIA) / 2, **TOLERANCE)
 
 
 def test_gradient_is_what_small_steps_find(members: list[keras.Model], images: NDArray[np.uint8]) -> None:

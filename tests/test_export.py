@@ -22,7 +22,8 @@ from pneumocli.core.engine import open_predictor
 from pneumocli.core.errors import PneumoError, RunError, SettingError
 from pneumocli.core.evaluation import build_ensemble, load_predictor
 from pneumocli.core.hashes import record_hash
-from pneumocli.core.model import BackboneBuilder, build_parts, join_classifier
+from pneumocli.core.joining import join_classifier
+from pneumocli.core.model import BackboneBuilder, build_parts
 from pneumocli.core.predictor import ONNX, hash_predictor, list_source_files, place_onnx
 from pneumocli.core.runs import DECISION, MODEL, Run
 from pneumocli.core.sample import Sample

@@ -14,6 +14,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 KERAS = {
     "blocks",
     "model",
+    "joining",
     "losses",
     "features",
     "material",
@@ -32,6 +33,7 @@ NETWORK_ORDER = (
     "losses",
     "blocks",
     "model",
+    "joining",
     "pooling",
     "inference",
     "features",

@@ -17,7 +17,8 @@ from pneumocli.core.inference import (
     ready,
     run_batches,
 )
-from pneumocli.core.model import BackboneBuilder, build_parts, join_classifier
+from pneumocli.core.joining import join_classifier
+from pneumocli.core.model import BackboneBuilder, build_parts
 from pneumocli.core.progress import Progress
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.errors import WeightsError
+from pneumocli.core.joining import join_classifier, split_classifier
 from pneumocli.core.model import (
     BackboneBuilder,
     Parts,
@@ -18,9 +19,7 @@ from pneumocli.core.model import (
     build_resnet50,
     copy_weights,
     enter_views,
-    join_classifier,
     measure_seen,
-    split_classifier,
 )
 
 

@@ -142,6 +142,19 @@ def test_where_views_are_trained_on_train_looks_at_the_images_as_they_are(
         assert bool(last.operations) is through_trunk
 
 
+def test_a_probe_is_a_step_of_each_model(small_dataset: Dataset, tmp_path: Path) -> None:
+    config = TINY.model_copy(update={"probe": 0.01})
+    fold_titles = [f"fold {fold} of {FOLDS}" for fold in range(1, FOLDS + 1)]
+    for folds, titles in ((None, ["model"]), (FOLDS, fold_titles)):
+        found = plan_run(small_dataset, config, Precision.FLOAT32, folds=folds, cache=Cache(tmp_path))
+        named = [step for step in found.steps if step.stage.endswith(", probe")]
+        assert [step.title for step in named] == titles
+        trained = [step.images for step in found.steps if step.stage.endswith(", tune")]
+        assert [step.images * config.tune_epochs for step in named] == trained
+        # The maps are kept: nothing goes through the network for it.
+        assert not any(step.operations for step in named)
+
+
 def test_validation_images_that_cannot_say_when_to_stop(small_dataset: Dataset) -> None:
     train, val = small_dataset.train, small_dataset.val
     normal = val.labels == 0
@@ -192,7 +205,8 @@ def test_known_sizes_of_the_recipes(small_dataset: Dataset, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("head_units", [TINY.head_units, 0])
 def test_model_files_are_as_large_as_said(small_dataset: Dataset, tmp_path: Path, head_units: int) -> None:
-    from pneumocli.core.model import build_parts, join_classifier
+    from pneumocli.core.joining import join_classifier
+    from pneumocli.core.model import build_parts
 
     config = TINY.model_copy(update={"head_units": head_units})
     model = join_classifier(build_parts(28, config, None))

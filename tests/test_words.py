@@ -14,6 +14,7 @@ from pneumocli.core.summary import Summary, summarize_run
 from pneumocli.report.checklist import list_items
 from pneumocli.report.words import (
     describe_groups,
+    describe_head,
     describe_input,
     describe_loss,
     describe_optimizer,
@@ -30,6 +31,13 @@ def test_loss_and_optimizer_are_those_of_the_settings() -> None:
     assert "with gamma 2" in describe_loss(ORIGINAL)
     assert describe_optimizer(ORIGINAL) == "Adam at 0.0001 for the head, then Adam at 1e-05"
     assert "then AdamW (weight decay 0.01) at 0.0001 falling as a cosine" in describe_optimizer(ROBUST)
+
+
+def test_a_probe_is_told_beside_the_head() -> None:
+    assert describe_head(ORIGINAL) == "1024 hidden units, one logit"
+    assert describe_head(ROBUST).startswith(
+        "one logit, averaged with that of a logistic regression (C 0.003)"
+    )
 
 
 def test_images_trained_on_may_be_harder_than_they_are() -> None:

@@ -15,6 +15,7 @@ LAYERS = frozenset(
     {
         "Activation",
         "Add",
+        "Average",
         "AveragePooling2D",
         "BatchNormalization",
         "Concatenate",

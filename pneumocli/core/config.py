@@ -76,6 +76,13 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(
         0.0, ge=0, lt=1, description="phase 2: share of the weights, times the rate, taken off each step"
     )
+    probe: float = Field(
+        0.0,
+        ge=0,
+        le=1e6,
+        description="C of a logistic regression on the frozen layers, its logit averaged with the network's; "
+        "0: none",
+    )
     early_stopping: bool = Field(True, description="keep the epoch of the lowest validation loss")
     views: int = Field(
         0, ge=0, description="augmented views of each image, drawn once; 0: the image as it is"
@@ -152,6 +159,7 @@ RECIPES: dict[str, TrainConfig] = {
         tune_learning_rate=1e-4,
         tune_schedule=Schedule.COSINE,
         weight_decay=0.01,
+        probe=0.003,
         early_stopping=False,
         views=12,
         crop_area=0.25,

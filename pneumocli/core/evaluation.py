@@ -24,9 +24,9 @@ from pneumocli.core.figures import (
 )
 from pneumocli.core.hashes import record_hash
 from pneumocli.core.inference import compute_member_scores
+from pneumocli.core.joining import join_ensemble, split_classifier
 from pneumocli.core.medmnist import list_results, write_result
 from pneumocli.core.metrics import average_scores
-from pneumocli.core.model import join_ensemble, split_classifier
 from pneumocli.core.predictor import list_model_files
 from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.records import stamp_time

@@ -10,7 +10,8 @@ Behind the pooling stand dense layers alone. The gradient is therefore the same 
 divided by h * w, and is written out here: it needs no backend's differentiation, which Keras does not
 wrap, and costs two products an image. Before max(0, .) the cells of a map add up to y less the biases
 that reach it: a cell's unit is log-odds. So members' maps have one unit, and the ensemble's map is their
-plain mean, as its probability is the mean of theirs.
+plain mean, as its probability is the mean of theirs. Where a probe stands beside the network, y is the
+mean of their two logits, and a map is of the network's half of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,8 @@ from numpy.typing import NDArray
 from pneumocli.core.data import CLASS_NAMES
 from pneumocli.core.errors import RunError
 from pneumocli.core.inference import count_filled, ready, run_filled
-from pneumocli.core.model import enter_pool, measure_seen, split_members
+from pneumocli.core.joining import split_members
+from pneumocli.core.model import enter_pool, measure_seen
 from pneumocli.core.prediction import Illustrate, Prediction
 
 BATCH_SIZE = 12  # of the last maps, each member's (h, w, 2048), which are large
@@ -50,11 +52,13 @@ class Explainer:
     Attributes:
         network: uint8 (B, P, P, 1) to the last maps of the K members, float32 (B, K, h, w, C).
         heads: the dense layers of each member's head, first to last.
+        share: of a head's logit in its member's: a half where there is a probe, else all.
         seen: share of an image's side that maps are of, its middle.
     """
 
     network: keras.Model
     heads: list[list[DenseLayer]]
+    share: float
     seen: float
 
 
@@ -74,7 +78,8 @@ def open_explainer(model: keras.Model) -> Explainer:
     last = [enter_pool(parts.tail, f"maps_{number}")(features) for number, parts in enumerate(members)]
     network = keras.Model(image, keras.ops.stack(last, axis=1), name="last_maps")
     heads = [read_head(parts.head) for parts in members]
-    return Explainer(ready(network), heads, measure_seen(trunk))
+    share = 1.0 if members[0].probe is None else 0.5
+    return Explainer(ready(network), heads, share, measure_seen(trunk))
 
 
 def read_head(head: keras.Model) -> list[DenseLayer]:
@@ -142,7 +147,7 @@ def _map_batch(explainer: Explainer, images: NDArray[np.uint8], labels: Sequence
     total = np.zeros((len(images), *maps.shape[2:4]))
     for member, head in enumerate(explainer.heads):
         gradient = differentiate_head(head, maps[:, member].mean(axis=(1, 2)))
-        weights = signs[:, np.newaxis] * gradient / cells
+        weights = signs[:, np.newaxis] * explainer.share * gradient / cells
         total += np.maximum(0, np.einsum("nhwc,nc->nhw", maps[:, member], weights))
     return (total / len(explainer.heads)).astype(np.float32)
 

@@ -14,6 +14,7 @@ from pneumocli.core.backend import takes_xla
 from pneumocli.core.calibration import squash_logits
 from pneumocli.core.contract import ModelCard
 from pneumocli.core.errors import RunError
+from pneumocli.core.joining import compute_logit, split_classifier
 from pneumocli.core.pooling import BANDS, attach_pooled
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.scorer import Scored
@@ -152,7 +153,7 @@ def take_answers(model: keras.Model, typical: Typical | None) -> keras.Model:
         members = [model.get_layer(f"member_{number}") for number in range(1, count + 1)]
         logits = keras.layers.Concatenate(dtype="float32")([member(maps) for member in members])
     else:
-        logits = model.get_layer("head")(model.get_layer("tail")(maps))
+        logits = compute_logit(split_classifier(model), maps)
     return keras.Model(image, attach_pooled(logits, maps, bands))
 
 

@@ -3,19 +3,22 @@
     uint8 (B, P, P, 1) -> trunk -> feature map -> tail -> pooled (B, C) -> head -> logit (B, 1)
 
 The trunk holds the preprocessing and every layer before the first one that trains, so that its
-output can be computed once an image. Joined, the parts are one saved model: raw pixels in, logit out.
+output can be computed once an image. A probe may stand beside tail and head, a linear layer on the means of
+the feature map. Joined (`joining`), the parts are one saved model: raw pixels in, logit out.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from pneumocli.core.blocks import start_as_identity
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.errors import PneumoError, WeightsError
+from pneumocli.core.probe import Probe
 from pneumocli.core.reading import open_file
 from pneumocli.core.seeding import derive_seed
 from pneumocli.core.weights import check_weights
@@ -31,18 +34,20 @@ BackboneBuilder = Callable[[int, Path | None], keras.Model]
 
 @dataclass(frozen=True)
 class Parts:
-    """The three parts of one classifier, each a Keras model.
+    """The parts of one classifier, each a Keras model.
 
     Attributes:
         trunk: uint8 (B, P, P, 1) to a feature map (B, h, w, c), in the precision it was built in;
             never trained.
         tail: the feature map to pooled features (B, C).
         head: pooled features to the logit (B, 1).
+        probe: the feature map to a logit (B, 1) of its own; None without one.
     """
 
     trunk: keras.Model
     tail: keras.Model
     head: keras.Model
+    probe: keras.Model | None = None
 
 
 def build_resnet50(image_size: int, weights: Path | None) -> keras.Model:
@@ -204,6 +209,16 @@ def _build_head(width: int, config: TrainConfig, fold: int) -> keras.Model:
     return keras.Model(pooled, logit, name="head")
 
 
+def build_probe(parts: Parts, probe: Probe) -> keras.Model:
+    """Return a probe of the trunk's means as a model: the feature map (B, h, w, c) in, logit (B, 1) out."""
+    maps = keras.Input(parts.trunk.output_shape[1:], name="maps")
+    means = keras.layers.GlobalAveragePooling2D(dtype="float32", name="means")(maps)
+    layer = keras.layers.Dense(1, dtype="float32", name="probe_logit")
+    built = keras.Model(maps, layer(means), name="probe")
+    layer.set_weights([probe.kernel[:, np.newaxis], np.array([probe.bias], np.float32)])
+    return built
+
+
 def seed_dropout(head: keras.Model, seed: int) -> None:
     """Let the head's dropout, if it has any, draw from here on as the seed says."""
     for layer in head.layers:
@@ -211,86 +226,8 @@ def seed_dropout(head: keras.Model, seed: int) -> None:
             layer.seed_generator.state.assign([seed, 0])
 
 
-def join_classifier(parts: Parts) -> keras.Model:
-    """Return the parts as one model: uint8 (B, P, P, 1) in, logit (B, 1) out."""
-    image = keras.Input(parts.trunk.input_shape[1:], dtype="uint8", name="image")
-    logit = parts.head(parts.tail(parts.trunk(image)))
-    return keras.Model(image, logit, name="classifier")
-
-
-def split_classifier(classifier: keras.Model) -> Parts:
-    """Return the parts of a model made by `join_classifier`; they share its weights.
-
-    Raises:
-        ValueError: the model was not made by `join_classifier`.
-    """
-    return Parts(*(classifier.get_layer(name) for name in ("trunk", "tail", "head")))
-
-
-def join_ensemble(members: Sequence[Parts]) -> keras.Model:
-    """Return one model that holds the members' common trunk once, and a tail and head a member.
-
-    Its input is uint8 (B, P, P, 1); its outputs are a dictionary: "member_logits" (B, K), and
-    "probability" (B, 1), the mean of the members' probabilities of pneumonia.
-
-    Raises:
-        ValueError: the members' trunks differ, so they cannot be shared.
-    """
-    trunk = members[0].trunk
-    if not all(_same_trunk(trunk, member.trunk) for member in members[1:]):
-        raise ValueError("the members' trunks differ; an ensemble needs members of one run")
-    image = keras.Input(trunk.input_shape[1:], dtype="uint8", name="image")
-    features = trunk(image)
-    logits = [_build_member(parts, number)(features) for number, parts in enumerate(members, start=1)]
-    member_logits = keras.layers.Concatenate(dtype="float32", name="member_logits")(logits)
-    probabilities = keras.layers.Activation("sigmoid", dtype="float32", name="member_probabilities")(
-        member_logits
-    )
-    # The mean over K columns, as a layer that any loader knows.
-    columns = keras.layers.Reshape((len(members), 1), name="columns")(probabilities)
-    probability = keras.layers.GlobalAveragePooling1D(dtype="float32", name="probability")(columns)
-    outputs = {"probability": probability, "member_logits": member_logits}
-    return keras.Model(image, outputs, name="ensemble")
-
-
-def split_members(model: keras.Model) -> list[Parts]:
-    """Return the parts of each member of a model made by `join_classifier` or `join_ensemble`.
-
-    They share its weights; the members of an ensemble have one trunk.
-
-    Raises:
-        ValueError: the model was made by neither.
-    """
-    if not isinstance(model.output, dict):
-        return [split_classifier(model)]
-    trunk = model.get_layer("trunk")
-    count = model.output["member_logits"].shape[-1]
-    members = [model.get_layer(f"member_{number}") for number in range(1, count + 1)]
-    return [Parts(trunk, member.get_layer("tail"), member.get_layer("head")) for member in members]
-
-
 def enter_pool(tail: keras.Model, name: str) -> keras.Model:
     """Return the tail up to its pooling: the feature map in, the backbone's last maps (B, h, w, C) out."""
     # A layer may stand in several graphs: the tail's own is the one that its output comes from.
     pool, node, _ = tail.outputs[0]._keras_history
     return keras.Model(tail.inputs, pool._inbound_nodes[node].input_tensors[0], name=name)
-
-
-def _build_member(parts: Parts, number: int) -> keras.Model:
-    features = keras.Input(parts.tail.input_shape[1:], name="features")
-    # Two layers of one name cannot stand in one model, so each member wraps its own.
-    return keras.Model(features, parts.head(parts.tail(features)), name=f"member_{number}")
-
-
-def _same_trunk(one: keras.Model, other: keras.Model) -> bool:
-    ours, theirs = one.get_weights(), other.get_weights()
-    # Of every layer: how large an image is made, and what of it goes on, is in no weight.
-    shapes = [
-        (model.input_shape, name_cut(model), [layer.output.shape for layer in model.layers])
-        for model in (one, other)
-    ]
-    return (
-        len(ours) == len(theirs)
-        and shapes[0] == shapes[1]
-        and all(a.shape == b.shape and (a == b).all() for a, b in zip(ours, theirs, strict=True))
-    )

@@ -89,7 +89,7 @@ def list_model_steps(
     keeps: bool,
     is_finished: bool = False,
 ) -> Iterator[Step]:
-    """Give a step for each phase of one model.
+    """Give a step for each phase of one model, and for its probe.
 
     Args:
         title: names the model to the listener, as in `training.train_classifier`.
@@ -115,6 +115,11 @@ def list_model_steps(
             operations[phase.name],
             is_finished,
         )
+    if config.probe:
+        # The same work as for the likeness: the maps of images as they are, pooled.
+        again = 0 if keeps and keep_plain(config).maps else cut.trunk_operations
+        stage, used = f"{title}, probe", Precision.FLOAT32
+        yield Step(stage, title, "likeness", used, images, images, again, is_finished)
 
 
 def plan_banks(

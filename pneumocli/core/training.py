@@ -1,4 +1,4 @@
-"""Training one classifier: the head on frozen features, then the last layers."""
+"""Training one classifier: the head on frozen features, then the last layers, then a probe beside them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,18 +14,20 @@ from pneumocli.core.config import Precision, Schedule, TrainConfig
 from pneumocli.core.errors import DivergedError
 from pneumocli.core.features import FeatureBatches
 from pneumocli.core.inference import BATCH_SIZE, Rows, compute_outputs
+from pneumocli.core.joining import compute_logit, join_classifier
 from pneumocli.core.losses import build_focal_loss
 from pneumocli.core.material import Material
 from pneumocli.core.model import (
     Parts,
     build_parts,
+    build_probe,
     computing_in,
     copy_weights,
-    join_classifier,
     seed_dropout,
 )
 from pneumocli.core.phase import fit_phase
-from pneumocli.core.pooling import attach_pooled, list_bands
+from pneumocli.core.pooling import BANDS, attach_pooled, list_bands
+from pneumocli.core.probe import fit_probe
 from pneumocli.core.progress import Listener, Progress, ignore
 from pneumocli.core.seeding import derive_generator, derive_seed
 
@@ -35,7 +37,7 @@ class Trained:
     """One trained classifier.
 
     Attributes:
-        parts: trunk, tail and head in float32, with the weights of the best epoch.
+        parts: trunk, tail, head and perhaps probe in float32, with the weights of the best epoch.
         history: one entry an epoch: phase, epoch, loss, auc, val_loss, val_auc, kept; a figure that
             is not a number is None. Epoch 0 of the phase "tune" is the end of the head phase; the
             model is that of the last kept epoch.
@@ -161,6 +163,11 @@ def train_classifier(
         raise
     if learning is not parts:
         copy_weights(learning, parts)
+    if config.probe:
+        # On the images as they are: a linear layer cannot learn to look away from what a crop changes.
+        means = pool_maps(material.maps, rows, bands=1, stage=f"{title}, probe", listen=listen)
+        probe = fit_probe(means, material.labels[rows], config.probe)
+        parts = replace(parts, probe=build_probe(parts, probe))
     return Trained(parts, history)
 
 
@@ -177,7 +184,8 @@ def score_features(
     Returns:
         float32, one a row of `rows`.
     """
-    behind_cut = keras.Model(parts.tail.inputs, parts.head(parts.tail.output))
+    maps_in = parts.tail.inputs[0]
+    behind_cut = keras.Model(maps_in, compute_logit(parts, maps_in))
     return squash_logits(compute_outputs(behind_cut, maps, rows, stage=stage, listen=listen)[:, 0])
 
 
@@ -193,24 +201,30 @@ def score_and_pool(
 
     Both come from one pass: where the maps are not kept they are computed once.
     """
-    answers = attach_pooled(parts.head(parts.tail.output), parts.tail.inputs[0])
-    outputs = compute_outputs(keras.Model(parts.tail.inputs, answers), maps, rows, stage=stage, listen=listen)
+    maps_in = parts.tail.inputs[0]
+    answers = attach_pooled(compute_logit(parts, maps_in), maps_in)
+    outputs = compute_outputs(keras.Model(maps_in, answers), maps, rows, stage=stage, listen=listen)
     return squash_logits(outputs[:, 0]), outputs[:, 1:]
 
 
 def pool_maps(
-    maps: Rows, rows: NDArray[np.int64], *, stage: str = "pooled maps", listen: Listener = ignore
+    maps: Rows,
+    rows: NDArray[np.int64],
+    *,
+    bands: int = BANDS,
+    stage: str = "pooled maps",
+    listen: Listener = ignore,
 ) -> NDArray[np.float32]:
     """Return some rows of the trunk's output (N, h, w, c) pooled: the means over the places of its bands.
 
     Returns:
-        (M, 2 c), the upper half's before the lower half's; (M, c) where a map has one row.
+        (M, bands * c), the upper bands' before the lower ones'; (M, c) where a map has one row.
     """
     done: list[NDArray[np.float32]] = []
     for start in range(0, len(rows), BATCH_SIZE):
         batch = np.asarray(maps[rows[start : start + BATCH_SIZE]], np.float32)
-        bands = [batch[:, first:end] for first, end in list_bands(batch.shape[1])]
-        done.append(np.concatenate([band.mean(axis=(1, 2), dtype=np.float32) for band in bands], axis=1))
+        parts = [batch[:, first:end] for first, end in list_bands(batch.shape[1], bands)]
+        done.append(np.concatenate([part.mean(axis=(1, 2), dtype=np.float32) for part in parts], axis=1))
         listen(Progress(stage, min(start + BATCH_SIZE, len(rows)), len(rows)))
     return np.concatenate(done)
 

@@ -79,8 +79,14 @@ def describe_answer(summary: Summary) -> list[str]:
 
 
 def describe_head(settings: TrainConfig) -> str:
-    """Return which layers stand behind the pooling."""
-    return f"{settings.head_units} hidden units, one logit" if settings.head_units else "one logit"
+    """Return which layers stand behind the pooling, and what stands beside them."""
+    head = f"{settings.head_units} hidden units, one logit" if settings.head_units else "one logit"
+    if not settings.probe:
+        return head
+    return (
+        f"{head}, averaged with that of a logistic regression (C {settings.probe:g}) on the channel means of "
+        "the last frozen layer"
+    )
 
 
 def describe_loss(settings: TrainConfig) -> str:
