@@ -1,4 +1,4 @@
-"""The trials that `try_recipe.py` or `try_crop.py` has written, as a Markdown table.
+"""Trials of settings as a Markdown table: of `try_recipe.py`, of `try_crop.py`, or of several seeds.
 
 python examples/tabulate_trials.py examples/results/trials.jsonl
 """
@@ -6,6 +6,7 @@ python examples/tabulate_trials.py examples/results/trials.jsonl
 import json
 import sys
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 # Figures of held-out images as they are, disturbed and foreign: see recipe.md. Without another word AUC.
@@ -26,6 +27,23 @@ COLUMNS = {
     "zoomed": "zoomed",
     "val": "val",
     "train": "train",
+}
+
+# Of models trained side by side with several seeds: out-of-fold images, the third of them that misleads, all
+# made foreign; and of the trials that hold out others. AUC up to the log losses.
+SEED_COLUMNS = {
+    "out-of-fold": "out_of_fold",
+    "misleads": "misleads",
+    "foreign": "foreign",
+    "unlike": "unlike",
+    "unlike, foreign": "unlike_foreign",
+    "misleading": "misleading",
+    "misleading, foreign": "misleading_foreign",
+    "log loss": "log_loss",
+    "log loss, foreign": "foreign_log_loss",
+    "threshold": "threshold",
+    "foreign at it: specificity": "ruled_specificity",
+    "foreign at it: sensitivity": "ruled_sensitivity",
 }
 
 
@@ -62,6 +80,23 @@ def tabulate_crops(trials: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def tabulate_seeds(trials: list[dict[str, Any]]) -> str:
+    """Return the table, a row a name in their order: means over its seeds."""
+    lines = [("what was tried", *SEED_COLUMNS), ("---",) * (len(SEED_COLUMNS) + 1)]
+    for name in dict.fromkeys(trial["name"] for trial in trials):
+        of_name = [trial for trial in trials if trial["name"] == name]
+        lines.append(
+            (name, *(f"{mean(trial[key] for trial in of_name):.4f}" for key in SEED_COLUMNS.values()))
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def tabulate(trials: list[dict[str, Any]]) -> str:
+    """Return the table of trials of any kind."""
+    if "center_crop" in trials[0]:
+        return tabulate_crops(trials)
+    return tabulate_seeds(trials) if "seed" in trials[0] else tabulate_trials(trials)
+
+
 if __name__ == "__main__":
-    found = [json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]
-    print(tabulate_crops(found) if "center_crop" in found[0] else tabulate_trials(found))
+    print(tabulate([json.loads(line) for line in Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()]))

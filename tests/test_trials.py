@@ -23,7 +23,7 @@ pytest_plugins = ["trained"]
 
 RESULTS = ROOT / "examples" / "results"
 TRIALS = {"unlike": RESULTS / "trials.jsonl", "misleading": RESULTS / "misleading.jsonl"}
-CROPS = RESULTS / "crops.jsonl"
+CROPS, SEEDS = RESULTS / "crops.jsonl", RESULTS / "side_by_side.jsonl"
 
 
 def test_what_is_held_out_is_least_like_the_rest_of_its_class() -> None:
@@ -81,6 +81,26 @@ def test_recipe_page_has_the_table_of_its_crops() -> None:
     table = tabulate_trials.tabulate_crops(trials)
     assert len(table.splitlines()) == len({trial["center_crop"] for trial in trials}) + 2
     assert table in (ROOT / "examples" / "recipe.md").read_text(encoding="utf-8")
+
+
+def test_recipe_page_has_the_table_of_its_seeds() -> None:
+    trials = [json.loads(line) for line in SEEDS.read_text(encoding="utf-8").splitlines()]
+    names = {trial["name"] for trial in trials}
+    assert {(trial["name"], trial["seed"]) for trial in trials} == {
+        (name, seed) for name in names for seed in range(3)
+    }
+    table = tabulate_trials.tabulate(trials)
+    assert len(table.splitlines()) == len(names) + 2
+    assert table in (ROOT / "examples" / "recipe.md").read_text(encoding="utf-8")
+
+
+def test_a_row_is_the_mean_of_its_seeds() -> None:
+    figures = dict.fromkeys(tabulate_trials.SEED_COLUMNS.values(), 0.5)
+    trials = [{"name": name, "seed": seed, **figures} for name in ("one", "other") for seed in (0, 1)]
+    trials[2]["unlike"] = 0.9
+    *_, one, other = tabulate_trials.tabulate_seeds(trials).splitlines()
+    assert one == f"| one |{' 0.5000 |' * len(figures)}"
+    assert other == one.replace("one", "other").replace("0.5000", "0.7000", 4).replace("0.7000", "0.5000", 3)
 
 
 def test_foreign_images_are_whole_where_none_is_shrunk() -> None:
