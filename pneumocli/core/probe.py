@@ -2,7 +2,7 @@
 
 Alain and Bengio 2016, arXiv:1610.01644. It sees no more than the pretrained network does, and errs on other
 images than the tuned one: the mean of the two logits is better than either (Wortsman et al. 2021,
-arXiv:2109.01903, section 4.4, call it an ensemble in output space; examples/recipe.md has figures).
+arXiv:2109.01903, call it an ensemble in output space; figures: examples/recipe.md).
 """
 
 from dataclasses import dataclass
