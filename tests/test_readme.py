@@ -18,6 +18,18 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands if command.callback)
 
 
+def list_pages() -> list[Path]:
+    """The README and the pages under examples/ that it leads to, directly or by another page."""
+    found = [ROOT / "README.md"]
+    for page in found:
+        links = re.findall(r"\]\((?!http)([^)#]+\.md)", page.read_text(encoding="utf-8"))
+        found += [path for link in links if (path := (page.parent / link).resolve()) not in found]
+    return found
+
+
+PAGES = {page: page.read_text(encoding="utf-8") for page in list_pages()}
+
+
 def list_options(command: str) -> set[str]:
     shown = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).output
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", shown))
@@ -29,10 +41,14 @@ def test_every_command_is_shown(command: str) -> None:
 
 
 def test_every_shown_command_exists_with_its_options() -> None:
-    shown = re.findall(r"^pneumocli (?!-)(.+)$", README, flags=re.MULTILINE)
-    assert len(shown) > 10
+    shown = [
+        line
+        for page in PAGES.values()
+        for line in re.findall(r"^(?:\$ )?pneumocli (?!-)(.+)$", page, flags=re.MULTILINE)
+    ]
+    assert len(shown) > 40
     for line in shown:
-        command, *words = line.split("#")[0].split()
+        command, *words = re.split(r" [|<&#]", line)[0].split()
         assert command in COMMANDS, line
         assert {word for word in words if word.startswith("--")} <= list_options(command), line
 
@@ -41,7 +57,11 @@ def test_every_option_named_in_the_text_exists() -> None:
     known = {"--version", "--install-completion", "--show-completion", "--help"}.union(
         *map(list_options, COMMANDS)
     )
-    assert set(re.findall(r"`(--[a-z-]+)", README)) <= known
+    for path in (
+        ROOT / "README.md",
+        *(ROOT / "examples" / f"{name}.md" for name in ("guide", "speed", "inside")),
+    ):
+        assert set(re.findall(r"`(--[a-z-]+)", PAGES[path])) <= known, path.name
 
 
 def test_every_make_target_exists() -> None:
@@ -57,21 +77,26 @@ def test_every_linked_file_exists(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def list_anchors(page: str) -> set[str]:
+    """Of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_linked_heading_exists(page: Path) -> None:
+    for file, anchor in re.findall(r"\]\((?!http)([^)#]*)#([^)]+)\)", PAGES[page]):
+        linked = (page.parent / file).resolve() if file else page
+        assert anchor in list_anchors(PAGES[linked]), f"{file}#{anchor}"
+
+
 def test_every_module_is_in_the_tree_of_the_code() -> None:
     modules = {path.name for path in (ROOT / "pneumocli" / "core").glob("*.py")} - {"__init__.py"}
-    assert [module for module in sorted(modules) if module not in README] == []
+    tree = PAGES[ROOT / "examples" / "inside.md"]
+    assert [module for module in sorted(modules) if module not in tree] == []
 
 
-# The pages that the README leads to, against the commands
-
-
-def list_pages() -> list[Path]:
-    """The README and the pages under examples/ that it leads to, directly or by another page."""
-    found = [ROOT / "README.md"]
-    for page in found:
-        links = re.findall(r"\]\((?!http)([^)#]+\.md)", page.read_text(encoding="utf-8"))
-        found += [path for link in links if (path := (page.parent / link).resolve()) not in found]
-    return found
+# Each option against the pages
 
 
 def list_parameters() -> list[tuple[str, str]]:
@@ -89,9 +114,6 @@ def read_section(page: str, command: str) -> str:
     """What stands below a command's heading, to the next of the same depth."""
     match = re.search(rf"^## {re.escape(command)}$(.*?)(?=^## |\Z)", page, flags=re.MULTILINE | re.DOTALL)
     return match[1] if match else ""
-
-
-PAGES = {page: page.read_text(encoding="utf-8") for page in list_pages()}
 
 
 @pytest.mark.parametrize(("command", "option"), list_parameters())
