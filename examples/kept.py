@@ -20,7 +20,7 @@ from checking import DECISION, Model, check_decision, check_figures
 from numpy.typing import NDArray
 
 from pneumocli import DISCLAIMER
-from pneumocli.core.config import choose_config
+from pneumocli.core.config import DEFAULT_RECIPE, choose_config
 from pneumocli.core.data import join_digests
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME, name_fold
@@ -100,11 +100,13 @@ def describe(record: RunRecord, seconds: float, processor: str, cores: int) -> d
 
 
 def name_command(record: RunRecord) -> str:
-    """Return the command that trains a run, by the settings that differ from the recipe; without its seed."""
+    """Return the command that trains a run, by what differs from the defaults; without its seed."""
     settings = record.settings.model_dump(mode="json")
     recipe = choose_config(settings["recipe"]).model_dump(mode="json")
     changes = {name: value for name, value in settings.items() if name != "seed" and value != recipe[name]}
-    words = [f"pneumocli cv --folds {record.folds} --recipe {settings['recipe']}"]
+    words = [f"pneumocli cv --folds {record.folds}"]
+    if settings["recipe"] != DEFAULT_RECIPE:
+        words.append(f"--recipe {settings['recipe']}")
     if record.versions["backend"] != "tensorflow":
         words.insert(0, f"KERAS_BACKEND={record.versions['backend']}")
     if record.data.pixels != 28:

@@ -90,8 +90,10 @@ def make_table(folder: Path) -> str:
     """
     lines = [COLUMNS, ("---",) * len(COLUMNS)]
     circumstances = []
-    # Those of several seeds first, being the better known.
-    for runs in sorted(group_by_recipe(read_results(folder)).values(), key=len, reverse=True):
+    groups = list(group_by_recipe(read_results(folder)).values())
+    shared = find_shared(groups)
+    # The default first and what is nearest to it next; of alike ones that of more seeds, being better known.
+    for runs in sorted(groups, key=lambda runs: (len(runs[0].command.split()), -len(runs))):
         runs.sort(key=lambda run: run.about["seed"])
         figures = [list_figures(run) for run in runs]
         recipe, ahead = f"`{runs[0].command}`", ""
@@ -102,7 +104,9 @@ def make_table(folder: Path) -> str:
         for run, values in zip(runs, figures, strict=True):
             source = f"[{run.name}](examples/results/{run.name})"
             lines.append((f"{ahead}{_name_seed(run)}", *summarize([values]), source))
-        circumstances.append(f"- {recipe}: {describe_circumstances(runs)}")
+        circumstances.append(f"- {recipe}: {describe_circumstances(runs, shared)}")
+    if shared:
+        circumstances.append(f"- All of them: {'; '.join(shared)}.")
     for row in read_published(folder / PUBLISHED):
         if row["shown"] != "yes":
             continue
@@ -160,18 +164,27 @@ def summarize(figures: list[tuple[float | None, ...]]) -> list[str]:
     return [*cells[:-2], _join(*cells[-2:])]
 
 
-def describe_circumstances(runs: list[KeptRun]) -> str:
-    """Return in words what the runs of a recipe were trained with."""
-    about = runs[0].about
+def find_shared(groups: list[list[KeptRun]]) -> list[str]:
+    """Return in words which weights and data all runs have; what they differ in is left out."""
+    inputs = [describe_inputs(runs[0]) for runs in groups]
+    return [said[0] for said in zip(*inputs, strict=True) if len(groups) > 1 and len(set(said)) == 1]
+
+
+def describe_inputs(run: KeptRun) -> tuple[str, str]:
+    """Return in words the weights and the data of a run."""
+    weights, data = run.about["weights"], run.about["data"]
+    checked = f" (SHA-256 {weights['sha256'][:8]}...)" if weights["sha256"] else ""
+    return f"weights {weights['name']}{checked}", f"{data['name']}, {data['identity']}"
+
+
+def describe_circumstances(runs: list[KeptRun], shared: list[str]) -> str:
+    """Return in words what the runs of a recipe were trained with, but for what all recipes share."""
     minutes = " / ".join(f"{run.about['seconds'] / 60:.0f}" for run in runs)
     machines = " / ".join(
         dict.fromkeys(f"{run.about['processor']}, {run.about['cores']} cores" for run in runs)
     )
-    weights = about["weights"]["name"]
-    if about["weights"]["sha256"]:
-        weights += f" (SHA-256 {about['weights']['sha256'][:8]}...)"
-    data = f"{about['data']['name']}, {about['data']['identity']}"
-    return f"{minutes} min on {machines}, in {about['precision']}; weights {weights}; {data}."
+    time = f"{minutes} min on {machines}, in {runs[0].about['precision']}"
+    return "; ".join((time, *(said for said in describe_inputs(runs[0]) if said not in shared))) + "."
 
 
 def update_readme(readme: Path, table: str) -> None:

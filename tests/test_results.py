@@ -272,6 +272,12 @@ def test_command_names_backend_and_size() -> None:
     )
 
 
+def test_default_recipe_is_not_named() -> None:
+    record = RunRecord.model_validate_json(make_record_text(28, "tensorflow"))
+    record = record.model_copy(update={"settings": choose_config(seed=4, tune_epochs=3)})
+    assert kept.name_command(record) == "pneumocli cv --folds 3 --tune-epochs 3"
+
+
 def test_command_follows_a_recipe_that_has_changed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changed = RECIPES["original"].model_copy(update={"tune_epochs": 99, "flip": True, "views": 1})
     epochs = json.loads((folder / "original-1" / "config.json").read_text())["settings"]["tune_epochs"]
@@ -498,6 +504,16 @@ def test_table_says_how_runs_were_made_and_what_they_are_not_for(folder: Path) -
     )
 
 
+def test_what_all_recipes_were_made_with_is_said_once(folder: Path, tmp_path: Path) -> None:
+    keep(make_run(tmp_path / "runs", 3, dropout=0.25), folder, "dropped")
+    for name in ("about.json", "config.json"):
+        change_json(folder / "dropped" / name, lambda content: content["data"].update(name="theirs.npz"))
+    table = results.make_table(folder)
+    assert table.count("weights weights.h5") == 1
+    assert "- All of them: weights weights.h5 (SHA-256 abababab...)." in table
+    assert "in bfloat16; theirs.npz, " in table
+
+
 def test_run_without_a_rule_has_dashes(tmp_path: Path) -> None:
     found = tmp_path / "results"
     keep(make_run(tmp_path / "runs", with_rule=False), found, "plain")
@@ -526,8 +542,8 @@ def test_recipes_are_not_averaged_together(folder: Path, tmp_path: Path) -> None
     bold = [name for name in read_rows(results.make_table(folder)) if name.startswith("**")]
     assert bold == [
         "**`pneumocli cv --folds 3 --recipe original`, 3 seeds**",
-        "**`pneumocli cv --folds 3 --recipe original --dropout 0.25`**, seed 3; youden on out-of-fold: 0.370",
         "**`pneumocli cv --folds 3 --recipe original`**, seed 4; youden on out-of-fold: 0.370",
+        "**`pneumocli cv --folds 3 --recipe original --dropout 0.25`**, seed 3; youden on out-of-fold: 0.370",
     ]
 
 
