@@ -10,7 +10,7 @@ from pneumocli.core.backend import load_backend
 
 load_backend()
 
-from pneumocli.core.bank import Cache  # noqa: E402
+from pneumocli.core.cache import Cache  # noqa: E402
 from pneumocli.core.config import choose_config  # noqa: E402
 from pneumocli.core.evaluation import evaluate_run  # noqa: E402
 from pneumocli.core.experiments import cross_validate  # noqa: E402

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from pneumocli.core.augment import View, ViewSource, render_views
 from pneumocli.core.backend import load_backend
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import TrainConfig, choose_config
 from pneumocli.core.data import Dataset, Split, load_dataset
 from pneumocli.core.hardware import choose_precision

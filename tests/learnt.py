@@ -6,7 +6,7 @@ A test file takes these fixtures with `pytest_plugins = ["learnt"]` and imports 
 import pytest
 from learnable import CONFIG, VAL_COPIES, draw_split
 
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.data import Dataset
 from pneumocli.core.material import Material, prepare_material
 from pneumocli.core.model import BackboneBuilder

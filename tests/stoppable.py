@@ -36,7 +36,7 @@ def main(runs_dir: str, cache: str) -> None:
     load_backend(deterministic=True)
     from small import RANDOM_WEIGHTS, describe
 
-    from pneumocli.core.bank import Cache
+    from pneumocli.core.cache import Cache
     from pneumocli.core.experiments import cross_validate
     from pneumocli.core.progress import Progress
     from pneumocli.core.synthetic import draw_dataset

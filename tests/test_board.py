@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from small import TINY
 
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import Precision
 from pneumocli.core.data import Dataset
 from pneumocli.core.pace import Pace

@@ -16,7 +16,7 @@ from small import FOLDS, RANDOM_WEIGHTS, TINY, WatchedRows, describe
 from pneumocli.core import experiments, fold, outcome
 from pneumocli.core.artefact import load_model, read_card
 from pneumocli.core.atypical import ATYPICAL, POOLED_MAPS
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import SEEN_NAMES, Dataset, Split, hash_images
 from pneumocli.core.decision import fix_decision, read_decision

@@ -17,7 +17,8 @@ from faults import failing
 from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
 
 from pneumocli.core import evaluation, experiments, fold
-from pneumocli.core.bank import Cache, claiming, fill_bank, open_bank
+from pneumocli.core.bank import claiming, fill_bank, open_bank
+from pneumocli.core.cache import Cache
 from pneumocli.core.checkpoint import Checkpoint, Standing
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import PneumoError

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import Precision
 from pneumocli.core.errors import PneumoError
 from pneumocli.core.features import FeatureBatches, compute_features

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
 
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import Precision
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import PneumoError, RunError

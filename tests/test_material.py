@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pneumocli.core import material as module
 from pneumocli.core.augment import ViewSource
-from pneumocli.core.bank import Cache, list_banks
+from pneumocli.core.cache import Cache, list_banks
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset, Split
 from pneumocli.core.errors import PneumoError
@@ -553,7 +553,7 @@ load_backend(deterministic=True)
 import conftest
 import numpy as np
 
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.material import prepare_material
 from pneumocli.core.synthetic import draw_dataset

@@ -26,7 +26,7 @@ START = 4.0
 
 @pytest.fixture
 def plan(small_dataset: Dataset, tmp_path: Path) -> Plan:
-    from pneumocli.core.bank import Cache
+    from pneumocli.core.cache import Cache
 
     return plan_run(small_dataset, TINY, Precision.FLOAT32, folds=3, cache=Cache(tmp_path / "bank"))
 
@@ -186,7 +186,7 @@ def test_folds_are_whole_so_that_two_processes_take_two_turns_for_three(plan: Pl
 
 def test_the_same_work_through_the_trunk_is_other_work(small_dataset: Dataset, tmp_path: Path) -> None:
     """With views, `cv` scores held-out images through the whole network, `train` val behind the trunk."""
-    from pneumocli.core.bank import Cache
+    from pneumocli.core.cache import Cache
 
     config, cache = TINY.model_copy(update={"views": 2}), Cache(tmp_path / "bank")
     names = []

@@ -18,7 +18,7 @@ from small import RANDOM_WEIGHTS, TINY, describe
 
 from pneumocli.core import parallel
 from pneumocli.core.artefact import CARD
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import Precision
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import PneumoError

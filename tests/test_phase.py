@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.checkpoint import Checkpoint, Standing
 from pneumocli.core.config import Precision, Schedule, TrainConfig
 from pneumocli.core.data import Dataset

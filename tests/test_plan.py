@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small import FOLDS, TINY
 
-from pneumocli.core.bank import Cache, list_banks
+from pneumocli.core.cache import Cache, list_banks
 from pneumocli.core.config import RECIPES, Precision, TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import DataError

@@ -12,7 +12,7 @@ from small import RANDOM_WEIGHTS, TINY, copy_run, describe
 
 from pneumocli.core import experiments
 from pneumocli.core.atypical import ATYPICAL
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import Precision
 from pneumocli.core.data import Dataset
 from pneumocli.core.decision import read_decision

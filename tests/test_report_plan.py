@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 from small import FOLDS, RANDOM_WEIGHTS, TINY, describe
 
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.data import Dataset
 from pneumocli.core.forecast import Forecast, foresee
 from pneumocli.core.pace import TimeSpan

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from small import WatchedRows
 
 from pneumocli.core.backend import load_backend
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import Schedule, TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import PneumoError
@@ -431,7 +431,7 @@ load_backend(deterministic=True)
 import conftest
 import numpy as np
 
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.folds import make_folds
 from pneumocli.core.material import prepare_material

@@ -10,7 +10,7 @@ import pytest
 from small import FOLDS, RANDOM_WEIGHTS, TINY, copy_run, describe
 
 from pneumocli.core.backend import load_backend
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.data import Dataset
 from pneumocli.core.runs import Run
 

@@ -13,7 +13,7 @@ def doctor(
 ) -> None:
     """Show versions, processor, devices, the data and weights found, room on disk, and the kept features."""
     from pneumocli.core.backend import list_devices
-    from pneumocli.core.bank import clear_banks
+    from pneumocli.core.cache import clear_banks
     from pneumocli.core.examination import examine
     from pneumocli.core.inputs import feature_cache
     from pneumocli.report.tables import tabulate_examination

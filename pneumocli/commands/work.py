@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import DEFAULT_RECIPE, TrainConfig, choose_config
 from pneumocli.core.division import draw_subset
 from pneumocli.core.errors import SettingError

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pneumocli.core.bank import Cache, list_banks
+from pneumocli.core.cache import Cache, list_banks
 from pneumocli.core.config import Precision
 from pneumocli.core.files import find_existing
 from pneumocli.core.hardware import choose_precision, count_cores, read_processor

@@ -6,7 +6,7 @@ import numpy as np
 
 from pneumocli.core.atypical import fit_typical
 from pneumocli.core.backend import count_gpus
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.decision import fix_decision, write_decision

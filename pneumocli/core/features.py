@@ -13,7 +13,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.bank import Cache, claiming, fill_bank, open_bank
+from pneumocli.core.bank import claiming, fill_bank, open_bank
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import Precision
 from pneumocli.core.inference import Rows, ready, run_batches
 from pneumocli.core.progress import Listener, Progress, ignore

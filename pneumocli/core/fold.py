@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.atypical import write_pooled_maps
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.checkpoint import Checkpoint
 from pneumocli.core.data import Dataset
 from pneumocli.core.errors import RunError

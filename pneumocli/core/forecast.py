@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.backend import count_gpus, has_gpu
-from pneumocli.core.bank import Cache, check_limit
+from pneumocli.core.cache import Cache, check_limit
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.files import find_existing

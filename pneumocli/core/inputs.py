@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pneumocli.core.audit import Kind, identify
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.collection import read_collection
 from pneumocli.core.data import WHOLE, Dataset, load_dataset
 from pneumocli.core.division import divide_dataset

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pneumocli.core.augment import ViewSource
 from pneumocli.core.backend import has_gpu
-from pneumocli.core.bank import Cache, check_limit
+from pneumocli.core.cache import Cache, check_limit
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.features import STORED_AS, compute_features

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.architecture import POOLED, Cut, count_weights, find_place
-from pneumocli.core.bank import Cache
+from pneumocli.core.cache import Cache
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.figures import name_fold

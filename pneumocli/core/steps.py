@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pneumocli.core.architecture import POOLED, Cut
-from pneumocli.core.bank import Cache, list_banks
+from pneumocli.core.cache import Cache, list_banks
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.keeping import VIEW_SETTINGS, Kept, choose_rounding, keep_plain, keep_view
