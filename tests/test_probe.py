@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from pneumocli.core.blueprint import check_blueprint
 from pneumocli.core.calibration import squash_logits
@@ -34,8 +35,8 @@ def draw_features(count: int = 60) -> tuple[NDArray[np.float32], NDArray[np.int6
     """One in four is normal; what tells the classes apart stands on another scale than the rest."""
     rng = np.random.default_rng(3)
     labels = (np.arange(count) % 4 != 0).astype(np.int64)
-    features = rng.normal(5, 1, (count, 7)) * 10.0 ** np.arange(-3, 4)
-    features[:, 2] += 0.1 * labels
+    features = rng.normal(5, 1, (count, 7)) * 4.0 ** np.arange(-3, 4)
+    features[:, 2] += 0.2 * labels
     return features.astype(np.float32), labels
 
 
@@ -68,6 +69,35 @@ def test_nothing_near_it_has_a_lower_loss() -> None:
         for step in (-0.02, 0.02):
             assert measure(kernel + step * np.eye(len(kernel))[place], bias) > least
     assert min(measure(kernel, bias - 0.02), measure(kernel, bias + 0.02)) > least
+
+
+def test_a_channel_that_hardly_varies_does_not_outweigh_the_others() -> None:
+    features, labels = draw_features()
+    features = features / features.std(axis=0)
+    dead = np.zeros_like(features[:, :2])
+    dead[7, 0], dead[:, 1] = 1e-6, 0.3 + 9e-8 * labels
+    probe = fit_probe(np.concatenate([features, dead], axis=1), labels, STRENGTH)
+    assert np.abs(probe.kernel[-2:] * 0.1).max() < np.abs(probe.kernel[:-2]).max()
+    np.testing.assert_allclose(probe.kernel[:-2], fit_probe(features, labels, STRENGTH).kernel, atol=1e-3)
+
+
+def test_channels_that_are_all_constant_say_nothing() -> None:
+    _, labels = draw_features()
+    probe = fit_probe(np.full((len(labels), 3), 0.7, np.float32), labels, STRENGTH)
+    assert not probe.kernel.any()
+    assert abs(probe.bias) < 1e-3  # as many of each class, by their weights
+
+
+def test_threads_change_no_bit() -> None:
+    rng = np.random.default_rng(5)
+    features = rng.normal(0, 1, (3139, 128)).astype(np.float32)
+    labels = (features[:, 0] + rng.normal(0, 1, 3139) > -0.7).astype(np.int64)
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            found.append(fit_probe(features, labels, STRENGTH))
+    assert found[0].kernel.tobytes() == found[1].kernel.tobytes()
+    assert found[0].bias == found[1].bias
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +164,16 @@ def rows(material: Material) -> NDArray[np.int64]:
     return np.flatnonzero(np.arange(len(material.labels)) % 3 != 0)
 
 
+def brighten(material: Material) -> NDArray[np.float32]:
+    """Other features of the images as they are than those of the views, which tuning learns from."""
+    return 1.5 * read_all(material.maps)
+
+
 @pytest.fixture(scope="module")
 def trained(material: Material, rows: NDArray[np.int64]) -> Trained:
     # What is not trained on has no say in it.
     others = np.setdiff1d(material.rows(), rows)
-    maps = read_all(material.maps).copy()
+    maps = brighten(material)
     maps[others] = np.nan
     return train_classifier(replace(adjust(material, BRIEF, probe=STRENGTH), maps=maps), rows)
 
@@ -148,7 +183,7 @@ def test_is_fitted_on_the_images_trained_on_as_they_are(
 ) -> None:
     assert trained.parts.probe is not None
     kernel, bias = trained.parts.probe.get_weights()
-    expected = fit_probe(read_all(material.maps)[rows].mean(axis=(1, 2)), material.labels[rows], STRENGTH)
+    expected = fit_probe(brighten(material)[rows].mean(axis=(1, 2)), material.labels[rows], STRENGTH)
     np.testing.assert_allclose(kernel[:, 0], expected.kernel, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(bias[0], expected.bias, rtol=1e-3, atol=1e-5)
 
