@@ -11,6 +11,7 @@ from pneumocli.core.scores import OUT_OF_FOLD
 
 DECISION = "decision.json"
 FIGURES = ("n", "tn", "fp", "fn", "tp", "accuracy", "f1", "sensitivity", "specificity", "roc_auc")
+TOLERANCE = 1e-9
 BINS, CLIP = 15, 1e-7  # of calibration: parts of 0 to 1; a probability of 0 or 1 has no logit
 
 # y_true and y_score of one model, shapes (N,).
@@ -86,7 +87,7 @@ def compute_calibration(y_true: ArrayLike, y_score: ArrayLike) -> dict[str, floa
 def check_decision(
     decision: dict[str, Any], figures: dict[str, dict[str, Any]], models: dict[str, Model]
 ) -> None:
-    """Check that threshold and temperature are those of `decision.json`, and what it says of its own scores.
+    """Check that threshold and temperature are those of `decision.json`, and that its own scores give them.
 
     Args:
         figures: of the splits, by name.
@@ -108,9 +109,64 @@ def check_decision(
         found = compute_figures(*models[POOLED_NAME], threshold=decision["threshold"])
         stored = {**decision, "n": decision["images"]}
         _compare(stored, {name: found[name] for name in ("n", "sensitivity", "specificity")}, DECISION)
+        check_threshold(decision["rule"], found, *models[POOLED_NAME])
+        check_temperature(decision["temperature"], *models[POOLED_NAME])
+
+
+def check_threshold(rule: str, found: dict[str, float], y_true: ArrayLike, y_score: ArrayLike) -> None:
+    """Check that no other threshold serves the rule better than the one that these figures are at.
+
+    Raises:
+        RunError: another one does.
+    """
+    from sklearn.metrics import roc_curve
+
+    false_alarms, sensitivity, _ = roc_curve(y_true, y_score, drop_intermediate=False)
+    positive = found["tp"] + found["fn"]
+    ours, best = (
+        float(np.max(_serve(rule, *rates, positive, found["n"] - positive)))
+        for rates in ((found["sensitivity"], found["specificity"]), (sensitivity, 1 - false_alarms))
+    )
+    if ours < best - TOLERANCE:
+        raise RunError(
+            f"{DECISION}: the threshold is not that of {rule}, by which {ours} is reached for {best}"
+        )
+
+
+def _serve(
+    rule: str, sensitivity: Any, specificity: Any, positive: float, negative: float
+) -> NDArray[np.float64]:
+    """Return how well the rule is served, higher is better; -1 where it is broken."""
+    kind, _, least = rule.partition(":")
+    if kind == "youden":
+        return np.asarray(sensitivity + specificity - 1)
+    if kind == "f1":
+        tp, fp = positive * sensitivity, negative * (1 - specificity)
+        return np.asarray(2 * tp / (tp + fp + positive))
+    if kind == "sensitivity":
+        return np.where(sensitivity >= float(least) - TOLERANCE, specificity, -1)
+    if kind == "specificity":
+        return np.where(specificity >= float(least) - TOLERANCE, sensitivity, -1)
+    return np.zeros(1)  # a number serves itself
+
+
+def check_temperature(temperature: float, y_true: ArrayLike, y_score: ArrayLike) -> None:
+    """Check that no temperature near it has a lower log loss; 1 is also taken where none was to be found.
+
+    Raises:
+        RunError: one does.
+    """
+    if temperature == 1:
+        return
+    lower, here, higher = (
+        compute_calibration(y_true, scale_scores(y_score, factor * temperature))["log_loss"]
+        for factor in (0.98, 1, 1.02)
+    )
+    if here > min(lower, higher) + TOLERANCE:
+        raise RunError(f"{DECISION}: temperature is {temperature}, and one near it has a lower log loss")
 
 
 def _compare(stored: dict[str, Any], found: dict[str, float], where: str) -> None:
     for name, value in found.items():
-        if not np.isclose(stored[name], value, rtol=1e-9, atol=1e-9):
+        if not np.isclose(stored[name], value, rtol=TOLERANCE, atol=TOLERANCE):
             raise RunError(f"{where}: {name} is stored as {stored[name]}, and is {value} by the scores")

@@ -111,6 +111,8 @@ def name_command(record: RunRecord) -> str:
         words.insert(0, f"KERAS_BACKEND={record.versions['backend']}")
     if record.data.pixels != 28:
         words.append(f"--size {record.data.pixels}")
+    if record.groups is not None and record.groups.file is not None:
+        words.append(f"--groups {record.groups.file.name}")
     for name, value in changes.items():
         flag = name.replace("_", "-")
         words.append(
@@ -147,8 +149,8 @@ def read_kept(folder: Path) -> KeptRun:
         raise RunError(f"{folder / SCORES} cannot be read ({type(error).__name__})") from None
     figures = {split: _read_json(folder / f"metrics_{split}.json") for split in KEPT_SPLITS}
     try:
-        if about["seed"] != config["settings"]["seed"] or any(
-            about[name] != config[name] for name in ("weights", "data", "versions")
+        if any(about[name] != config["settings"][name] for name in ("recipe", "seed")) or any(
+            about[name] != config[name] for name in ("weights", "data", "versions", "precision")
         ):
             raise RunError(f"{ABOUT} and {CONFIG} are not of one run")
         command = name_command(RunRecord.model_validate(config))

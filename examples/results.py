@@ -43,9 +43,9 @@ COLUMNS = (
 # How the row came to be the one that is reported, and its mark.
 PICKED = {"validation": "", "fixed": "", "test": " †", "unchecked": " ‡"}
 NOTES = f"""\
-On the 624 test images. F1, sensitivity and specificity are those at the stored rule, of published rows those
-at 0.5. Rule, threshold and temperature were fixed on the scores that a row names. ECE: without / with the
-temperature. ± is the standard deviation over seeds. A dash is what is not known.
+On the {{images}} test images. F1, sensitivity and specificity are those at the stored rule, of published rows
+those at 0.5. Rule, threshold and temperature were fixed on the scores that a row names. ECE: without / with
+the temperature. ± is the standard deviation over seeds. A dash is what is not known.
 
 † checkpoint or settings were picked, or compared, on these test images. ‡ how they were picked could not be
 checked. More published rows: [published.csv](examples/results/published.csv).
@@ -57,10 +57,16 @@ def read_results(folder: Path) -> list[KeptRun]:
     """Return all kept runs, checked, by their names.
 
     Raises:
-        RunError: one of them is not what its scores say.
+        RunError: one of them is not what its scores say, or they are not of the same test images.
     """
     found = sorted(about.parent for about in folder.glob(f"*/{ABOUT}"))
-    return [read_kept(path) for path in found if not path.name.startswith(".")]
+    runs = [read_kept(path) for path in found if not path.name.startswith(".")]
+    for run in runs[1:]:
+        if run.test["data_digest"] != runs[0].test["data_digest"]:
+            raise RunError(
+                f"{run.name} and {runs[0].name} were scored on other test images; keep one of them"
+            )
+    return runs
 
 
 def read_published(path: Path) -> list[dict[str, str]]:
@@ -90,7 +96,8 @@ def make_table(folder: Path) -> str:
     """
     lines = [COLUMNS, ("---",) * len(COLUMNS)]
     circumstances = []
-    groups = list(group_by_recipe(read_results(folder)).values())
+    found = read_results(folder)
+    groups = list(group_by_recipe(found).values())
     shared = find_shared(groups)
     # The default first and what is nearest to it next; of alike ones that of more seeds, being better known.
     for runs in sorted(groups, key=lambda runs: (len(runs[0].command.split()), -len(runs))):
@@ -114,7 +121,9 @@ def make_table(folder: Path) -> str:
         model = ", ".join(filter(None, (row["model"], row["input"]))) + PICKED[row["picked"]]
         lines.append((model, *(row.get(name) or "-" for name in names), row["source"]))
     table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
-    return "\n\n".join(filter(None, (table, "\n".join(circumstances), NOTES)))
+    images = {run.test["models"][ENSEMBLE_NAME]["n"] for run in found}
+    notes = NOTES.format(images=", ".join(map(str, images)))
+    return "\n\n".join(filter(None, (table, "\n".join(circumstances), notes)))
 
 
 def group_by_recipe(runs: list[KeptRun]) -> dict[tuple[str, ...], list[KeptRun]]:

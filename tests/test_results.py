@@ -34,8 +34,6 @@ import results  # noqa: E402
 FOLDS = 3
 SIZES = {"out_of_fold": 90, "val": 40, "test": 60}
 DIGESTS = {"out_of_fold": "a" * 64, "val": "b" * 64, "test": "c" * 64}
-TEMPERATURE = 1.7
-RULE = {"rule": "youden", "threshold": 0.37, "temperature": TEMPERATURE, "source": "out_of_fold"}
 
 
 def count_figures(y_true: NDArray[Any], y_score: NDArray[Any], threshold: float) -> dict[str, float]:
@@ -71,9 +69,29 @@ def count_calibration(y_true: NDArray[Any], y_score: NDArray[Any]) -> dict[str, 
     }
 
 
-def cool(y_score: NDArray[Any]) -> NDArray[np.float64]:
-    odds = y_score.astype(np.float64) / (1 - y_score.astype(np.float64))
-    return odds ** (1 / TEMPERATURE) / (1 + odds ** (1 / TEMPERATURE))
+def cool(y_score: NDArray[Any], temperature: float) -> NDArray[np.float64]:
+    odds = (y_score.astype(np.float64) / (1 - y_score.astype(np.float64))) ** (1 / temperature)
+    return odds / (1 + odds)
+
+
+def decide(y_true: NDArray[Any], y_score: NDArray[Any]) -> dict[str, Any]:
+    """Rule, threshold and temperature by trying them all."""
+
+    def lose(temperature: float) -> float:
+        return count_calibration(y_true, cool(y_score, temperature))["log_loss"]
+
+    def index(threshold: float) -> float:
+        called = y_score.astype(np.float64) >= threshold
+        return float(called[y_true == 1].mean() - called[y_true == 0].mean())
+
+    levels = np.sort(y_score.astype(np.float64))
+    threshold = float(max((levels[1:] + levels[:-1]) / 2, key=index))
+    temperature = float(min(np.geomspace(0.4, 4, 300), key=lose))
+    return {"rule": "youden", "threshold": threshold, "temperature": temperature, "source": "out_of_fold"}
+
+
+def read_rule(run: Path) -> dict[str, Any]:
+    return dict(json.loads((run / "decision.json").read_text()))
 
 
 def draw_scores(rng: np.random.Generator, y_true: NDArray[np.int64], rows: int) -> NDArray[np.float32]:
@@ -155,18 +173,18 @@ def make_run(
         }
         if with_rule:
             if split == "out_of_fold":
-                own = count_figures(y_true, whole, RULE["threshold"])
-                decision = {**RULE, "images": size}
+                decision = {**decide(y_true, whole), "images": size}
+                own = count_figures(y_true, whole, decision["threshold"])
                 decision |= {name: own[name] for name in ("sensitivity", "specificity")}
                 (path / "decision.json").write_text(json.dumps({"schema_version": 1, **decision}))
             metrics["decision"] = decision
             metrics["at_rule"] = {
-                name: count_figures(*model, RULE["threshold"]) for name, model in models.items()
+                name: count_figures(*model, decision["threshold"]) for name, model in models.items()
             }
             metrics["calibration"] = {
-                "temperature": TEMPERATURE,
+                "temperature": decision["temperature"],
                 "before": count_calibration(y_true, whole),
-                "after": count_calibration(y_true, cool(whole)),
+                "after": count_calibration(y_true, cool(whole, decision["temperature"])),
             }
         (path / f"metrics_{split}.json").write_text(json.dumps(metrics))
     return path
@@ -474,13 +492,14 @@ def test_table_has_mean_and_sd_and_each_seed(made: Path) -> None:
     for seed in range(3):
         with np.load(made / "runs" / f"cv-{seed + 1}" / "scores_test.npz") as found:
             y_true, y_score = found["y_true"], found["y_score"]
-        half, rule = (count_figures(y_true, y_score, threshold) for threshold in (0.5, 0.37))
-        after = cool(y_score)
+        decision = read_rule(made / "runs" / f"cv-{seed + 1}")
+        half, rule = (count_figures(y_true, y_score, at) for at in (0.5, decision["threshold"]))
+        after = cool(y_score, decision["temperature"])
         figures = [half["roc_auc"], half["accuracy"]]
         figures += [rule[name] for name in ("accuracy", "f1", "sensitivity", "specificity")]
         figures += [count_calibration(y_true, score)["ece"] for score in (y_score, after)]
         columns.append(figures)
-        row = rows[f"seed {seed}; youden on out-of-fold: 0.370"]
+        row = rows[f"seed {seed}; youden on out-of-fold: {decision['threshold']:.3f}"]
         assert row[-1] == f"[original-{seed}](examples/results/original-{seed})"
         *shown, ece = row[:-1]
         assert [*shown, *ece.split(" / ")] == [f"{value:.4f}" for value in figures]
@@ -498,6 +517,7 @@ def test_table_has_mean_and_sd_and_each_seed(made: Path) -> None:
 def test_table_says_how_runs_were_made_and_what_they_are_not_for(folder: Path) -> None:
     table = results.make_table(folder)
     assert DISCLAIMER in table
+    assert "On the 60 test images." in table
     assert (
         "1 / 1 / 1 min on A processor, 2 cores, in bfloat16; weights weights.h5 (SHA-256 abababab...)"
         in table
@@ -540,10 +560,12 @@ def test_recipes_are_not_averaged_together(folder: Path, tmp_path: Path) -> None
             folder / "other-weights" / name, lambda content: content["weights"].update(sha256="cd" * 32)
         )
     bold = [name for name in read_rows(results.make_table(folder)) if name.startswith("**")]
+    alone, dropped = (read_rule(folder / name)["threshold"] for name in ("other-weights", "dropped"))
     assert bold == [
         "**`pneumocli cv --folds 3 --recipe original`, 3 seeds**",
-        "**`pneumocli cv --folds 3 --recipe original`**, seed 4; youden on out-of-fold: 0.370",
-        "**`pneumocli cv --folds 3 --recipe original --dropout 0.25`**, seed 3; youden on out-of-fold: 0.370",
+        f"**`pneumocli cv --folds 3 --recipe original`**, seed 4; youden on out-of-fold: {alone:.3f}",
+        "**`pneumocli cv --folds 3 --recipe original --dropout 0.25`**, seed 3; "
+        f"youden on out-of-fold: {dropped:.3f}",
     ]
 
 
@@ -587,6 +609,64 @@ def test_figure_that_the_scores_do_not_give_is_refused(
 def test_decision_that_the_scores_do_not_give_is_refused(folder: Path) -> None:
     change_json(folder / "original-2" / "decision.json", lambda decision: decision.update(sensitivity=0.99))
     assert "decision.json: sensitivity" in refuse("--results", folder, "table")
+
+
+def move_decision(kept_run: Path, **changes: float) -> None:
+    """As if another threshold or temperature had been chosen, everywhere and with its figures."""
+    with np.load(kept_run / "scores.npz") as found:
+        arrays = dict(found)
+    decision = {**read_rule(kept_run), **changes}
+    models = {split: kept.list_models(arrays, split) for split in SIZES}
+    own = count_figures(*models["out_of_fold"]["pooled"], decision["threshold"])
+    decision |= {name: own[name] for name in ("sensitivity", "specificity")}
+    (kept_run / "decision.json").write_text(json.dumps(decision))
+
+    def rewrite(metrics: dict[str, Any]) -> None:
+        y_true, y_score = list(models[metrics["split"]].values())[-1]
+        metrics["decision"] = decision
+        metrics["at_rule"] = {
+            name: count_figures(*model, decision["threshold"])
+            for name, model in models[metrics["split"]].items()
+        }
+        metrics["calibration"]["temperature"] = decision["temperature"]
+        metrics["calibration"]["after"] = count_calibration(y_true, cool(y_score, decision["temperature"]))
+
+    for split in SIZES:
+        change_json(kept_run / f"metrics_{split}.json", rewrite)
+
+
+def test_threshold_that_the_rule_does_not_give_is_refused(folder: Path) -> None:
+    move_decision(folder / "original-2", threshold=read_rule(folder / "original-2")["threshold"] + 0.1)
+    assert "the threshold is not that of youden" in refuse("--results", folder, "table")
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_temperature_that_was_not_fitted_is_refused(factor: float, folder: Path) -> None:
+    temperature = read_rule(folder / "original-2")["temperature"]
+    move_decision(folder / "original-2", temperature=factor * temperature)
+    assert "a lower log loss" in refuse("--results", folder, "table")
+
+
+@pytest.mark.parametrize("rule", ["youden", "f1", "sensitivity:0.9", "specificity:0.9"])
+def test_each_rules_threshold_is_known_from_others(rule: str) -> None:
+    rng = np.random.default_rng(8)
+    y_true = (np.arange(300) % 3 > 0).astype(np.int64)
+    (y_score,) = draw_scores(rng, y_true, 1)
+    right = choose_threshold(rule, y_true, y_score)
+    checking.check_threshold(rule, checking.compute_figures(y_true, y_score, right), y_true, y_score)
+    for wrong in (right - 0.1, right + 0.1):
+        figures = checking.compute_figures(y_true, y_score, wrong)
+        with pytest.raises(checking.RunError, match=rule):
+            checking.check_threshold(rule, figures, y_true, y_score)
+
+
+def test_runs_of_other_test_images_are_not_put_in_one_table(folder: Path) -> None:
+    change_json(
+        folder / "original-2" / "metrics_test.json", lambda metrics: metrics.update(data_digest="d" * 64)
+    )
+    line = refuse("--results", folder, "table")
+    assert "original-2" in line
+    assert "other test images" in line
 
 
 def test_run_scored_by_another_rule_is_refused(folder: Path) -> None:
