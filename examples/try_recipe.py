@@ -51,9 +51,12 @@ class Trial:
         held_out: "unlike" or "misleading".
         plain, disturbed, foreign: held-out images as they are; disturbed, as views are but for their
             strength; made foreign.
-        flipped, zoomed: the mean with their mirror images; their middle 70 %.
+        threshold: of Youden's rule on the validation images of `val`; at it `ruled_specificity` and
+            `ruled_sensitivity` of the held-out images made foreign.
+        flipped, zoomed: the mean with their mirror images; the middle 70 % of their area.
         val: the validation images without a copy in train, which resemble those trained on.
-        train: what was trained on, augmented, in the last epoch.
+        train: what was trained on, augmented, in the last epoch; of the network without its probe.
+        seconds: of the training, features included.
     """
 
     name: str

@@ -284,6 +284,22 @@ def test_partial_file_of_a_stopped_process_of_the_same_number_is_overwritten(cac
     assert list_files(cache) == {find_data(cache).name, find_note(cache).name}
 
 
+@pytest.mark.parametrize(
+    "error", [PermissionError(errno.EACCES, "no"), OSError(errno.EIO, "no"), MemoryError()]
+)
+def test_bank_that_cannot_be_read_now_is_not_removed(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*args: object, **settings: object) -> None:
+        raise error
+
+    fill(cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", fail)
+        assert open_bank(cache, KEY) is None
+    np.testing.assert_array_equal(open_whole(cache), draw_array())
+
+
 def test_cache_that_may_only_be_read_is_read(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse_time(*args: object, **settings: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

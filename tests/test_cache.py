@@ -28,7 +28,7 @@ from banked import (
 )
 
 from pneumocli.core.bank import fill_bank, name_bank, open_bank
-from pneumocli.core.cache import ABANDONED_AFTER, Cache, clear_banks, list_banks, make_room
+from pneumocli.core.cache import ABANDONED_AFTER, Cache, clear_banks, list_banks, locate_lock, make_room
 from pneumocli.core.errors import PneumoError
 
 
@@ -188,6 +188,24 @@ def test_data_without_a_note_does_not_stay_for_ever(tmp_path: Path) -> None:
     os.utime(find_data(cache, {"number": 0}), (1000, 1000))
     fill(cache, {"number": 3}, draw_array(3, rows=20))
     assert not find_data(cache, {"number": 0}).exists()
+
+
+def test_data_without_a_note_count_as_if_they_were_a_bank(tmp_path: Path) -> None:
+    cache = fill_three(tmp_path)
+    find_note(cache, {"number": 2}).unlink()  # as between the two files of a bank that is being filled
+    fill(cache, {"number": 3}, draw_array(3, rows=10))
+    assert list_kept(cache) == {1, 3}
+    assert find_data(cache, {"number": 2}).exists()
+
+
+def test_data_whose_process_was_killed_before_the_note_go_at_once(tmp_path: Path) -> None:
+    cache = fill_three(tmp_path)
+    find_note(cache, {"number": 2}).unlink()
+    locate_lock(cache, name_bank({"number": 2})).touch()  # and nobody holds it
+    fill(cache, {"number": 3}, draw_array(3, rows=10))
+    assert list_kept(cache) == {0, 1, 3}
+    assert not find_data(cache, {"number": 2}).exists()
+    assert not locate_lock(cache, name_bank({"number": 2})).exists()
 
 
 def test_clearing_removes_all_banks_and_says_how_much_that_was(cache: Cache) -> None:

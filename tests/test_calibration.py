@@ -191,3 +191,17 @@ def test_one_class_is_refused(label: int) -> None:
     for use in (fit_temperature, measure_reliability, bin_scores):
         with pytest.raises(ValueError, match="both classes"):
             use([label] * 3, [0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("y_true", "y_score"),
+    [
+        ([0, 0, 1, 1], [0, 0.5, 0.5, 1]),
+        ([0, 1, 1], [0.01, 0.5, 0.99]),
+        ([0] * 50 + [1] * 50, [0.1] * 49 + [0.5] + [0.9] * 50),
+    ],
+)
+def test_classes_parted_but_for_scores_of_a_half_say_nothing_of_a_temperature(
+    y_true: list[int], y_score: list[float]
+) -> None:
+    assert fit_temperature(y_true, y_score) == 1

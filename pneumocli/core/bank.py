@@ -31,7 +31,7 @@ def name_bank(key: Mapping[str, Any]) -> str:
 
 
 def open_bank(cache: Cache, key: Mapping[str, Any]) -> NDArray[Any] | None:
-    """Return the bank of a key, mapped read-only, if it is there and whole; else None.
+    """Return the bank of a key, mapped read-only, if it is there, can be read and is whole; else None.
 
     A damaged bank is removed.
     """
@@ -41,7 +41,7 @@ def open_bank(cache: Cache, key: Mapping[str, Any]) -> NDArray[Any] | None:
         kept = np.load(data, mmap_mode="r", allow_pickle=False)
         form = [list(kept.shape), str(kept.dtype)]
         whole = form == [facts["shape"], facts["dtype"]] and _sum_array(kept) == facts["crc32"]
-    except FileNotFoundError:
+    except (OSError, MemoryError):  # not there, or not to be read by this process now: that is no damage
         return None
     except Exception:  # numpy promises no list of what a damaged header can raise
         whole = False

@@ -91,7 +91,7 @@ def make_room(cache: Cache, size: int) -> None:
     cache.directory.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(cache)
     entries = sorted(list_banks(cache), key=lambda entry: entry.used)
-    kept = sum(entry.bytes for entry in entries) + sum(_measure(path) for path in _list_partials(cache))
+    kept = sum(entry.bytes for entry in entries) + sum(_measure(path) for path in _list_unfinished(cache))
     for entry in entries:
         if kept + size <= cache.limit:
             break
@@ -129,7 +129,7 @@ def clear_banks(cache: Cache) -> int:
     files = [path for pattern in ("*.json", "*.npy", ".*.partial") for path in cache.directory.glob(pattern)]
     freed = 0
     for path in files:
-        name = path.name.lstrip(".").split(".")[0]
+        name = _name_bank_of(path)
         if is_held_file(locate_lock(cache, name)):
             continue
         path.unlink(missing_ok=True)
@@ -152,8 +152,14 @@ def dividing_room(cache: Cache) -> Iterator[None]:
         raise PneumoError(f"{cache.directory} is held by {error}; wait for its end") from None
 
 
-def _list_partials(cache: Cache) -> list[Path]:
-    return list(cache.directory.glob(".*.partial"))
+def _list_unfinished(cache: Cache) -> list[Path]:
+    """Return what belongs to no whole bank: partial files, and data without a note."""
+    unnoted = (path for path in cache.directory.glob("*.npy") if not path.with_suffix(".json").exists())
+    return [*cache.directory.glob(".*.partial"), *unnoted]
+
+
+def _name_bank_of(path: Path) -> str:
+    return path.name.lstrip(".").split(".")[0]
 
 
 def _measure(path: Path) -> int:
@@ -164,15 +170,15 @@ def _measure(path: Path) -> int:
 
 
 def _remove_abandoned(cache: Cache) -> None:
-    """Remove what a killed process has left: partial files, and data without a note."""
-    for path in _list_partials(cache):
-        # A process that ends otherwise takes its lock with it; the system has let go of this one.
-        lock = locate_lock(cache, path.name.split(".")[1])
-        if lock.exists() and not is_held_file(lock):
-            path.unlink(missing_ok=True)
-            lock.unlink(missing_ok=True)
-    unnoted = (path for path in cache.directory.glob("*.npy") if not path.with_suffix(".json").exists())
-    for path in (*_list_partials(cache), *unnoted):
+    """Remove what a killed process has left unfinished."""
+    unfinished = _list_unfinished(cache)
+    locks = {locate_lock(cache, _name_bank_of(path)) for path in unfinished}
+    # A process that ends otherwise takes its lock with it; of these the system has let go.
+    ended = {lock for lock in locks if lock.exists() and not is_held_file(lock)}
+    for path in unfinished:
         with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > ABANDONED_AFTER:
+            is_old = time.time() - path.stat().st_mtime > ABANDONED_AFTER
+            if is_old or locate_lock(cache, _name_bank_of(path)) in ended:
                 path.unlink()
+    for lock in ended:
+        lock.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from pneumocli.core.metrics import check_scores
 CLIP = 1e-7  # a probability of 0 or 1 has no logit
 BINS = 15
 TEMPERATURES = (0.05, 20.0)
+LEAST_GAIN = 1e-9  # of log loss, in nats, by which a temperature is better than none that could be told
 ROUNDING = 1e-6  # clipping and rounding change less of a figure
 
 
@@ -70,7 +71,8 @@ def fit_temperature(y_true: ArrayLike, y_score: ArrayLike) -> float:
 
     Guo et al. 2017, arXiv:1706.04599, section 4.2. Over 1/T the log loss is convex, so that one search
     finds its minimum. Where it has none from 0.05 to 20, because the scores part the classes
-    perfectly at 0.5 or have nothing to do with them, they say nothing of a temperature: it is 1.
+    perfectly at 0.5 (those of 0.5 itself aside) or have nothing to do with them, they say nothing of a
+    temperature: it is 1.
 
     Args:
         y_true: (N,), 0 or 1; both must occur.
@@ -83,16 +85,14 @@ def fit_temperature(y_true: ArrayLike, y_score: ArrayLike) -> float:
 
     truth, score = check_scores(y_true, y_score)
     against = (1 - 2 * truth) * _take_logit(score)  # the logit of the wrong answer
-    low, high = np.log(TEMPERATURES)
-    found = float(
-        minimize_scalar(
-            lambda log_temperature: np.logaddexp(0, against / np.exp(log_temperature)).mean(),
-            bounds=(low, high),
-            method="bounded",
-            options={"xatol": 1e-9},
-        ).x
-    )
-    return float(np.exp(found)) if low + 1e-3 < found < high - 1e-3 else 1.0
+
+    def measure(log_temperature: float) -> float:
+        return float(np.logaddexp(0, against / np.exp(log_temperature)).mean())
+
+    ends = np.log(TEMPERATURES)
+    found = float(minimize_scalar(measure, bounds=ends, method="bounded", options={"xatol": 1e-9}).x)
+    # On a slope the search ends beside an end, on a plateau anywhere: neither is a minimum.
+    return float(np.exp(found)) if measure(found) < min(map(measure, ends)) - LEAST_GAIN else 1.0
 
 
 def apply_temperature(y_score: ArrayLike, temperature: float) -> NDArray[np.float64]:

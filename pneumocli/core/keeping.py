@@ -28,7 +28,8 @@ class Kept:
 
 def keep_plain(config: TrainConfig) -> Kept:
     """Return what is kept of the training images as they are."""
-    # Where views are trained on, an image as it is serves once: when its fold scores it.
+    # Where views are trained on, an image as it is goes through the trunk once a fold, to be scored in its own
+    # and for the probe of the others; kept, it would take twice the room of a view.
     return Kept(not config.views, not config.views)
 
 

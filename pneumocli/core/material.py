@@ -58,7 +58,7 @@ class Material:
         precision: of training, never "auto".
         labels: int64 (N,), of the training split.
         maps: the trunk's output for the training images as they are, from which held-out images
-            are scored.
+            are scored, and which a probe is fitted on.
         views: what is trained on: the images as they are, or their augmented views.
         val: features of the validation split.
         val_labels: int64, of the validation split.

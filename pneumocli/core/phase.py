@@ -42,7 +42,8 @@ def fit_phase(
         Entries as `training.Trained` describes them.
 
     Raises:
-        DivergedError: no epoch has a loss that is a number.
+        DivergedError: no epoch has a validation loss that is a number; without early stopping, the last one
+            has none.
     """
     model.compile(
         optimizer=optimizer,

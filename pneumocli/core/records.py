@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pneumocli import __version__
 from pneumocli.core.config import Precision, TrainConfig
 
-LIBRARIES = ("tensorflow", "jax", "keras", "numpy", "scikit-learn", "pillow")
+LIBRARIES = ("tensorflow", "jax", "keras", "numpy", "scipy", "scikit-learn", "pillow")
 
 Kind = Literal["train", "cv"]
 

@@ -71,7 +71,7 @@ def train_classifier(
 
     Raises:
         CheckpointError: the checkpoint is damaged or of other work.
-        DivergedError: the loss became not a number in the first phase.
+        DivergedError: as for `fit_phase`.
     """
     standing = None if checkpoint is None else checkpoint.read()
     rows = material.rows() if rows is None else rows
