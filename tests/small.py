@@ -23,6 +23,7 @@ TINY = TrainConfig(
     tune_layers=6,
     tune_epochs=1,
     tune_learning_rate=1e-3,
+    probe=0.05,
     precision=Precision.FLOAT32,
 )
 RANDOM_WEIGHTS = WeightsInput(None, WeightsRecord(name="none (random)", sha256=None))

@@ -27,6 +27,7 @@ CONFIG = TrainConfig(
     views=2,
     crop_area=0.6,
     flip=True,
+    probe=0.05,
     precision=Precision.FLOAT32,
     deterministic=True,
 )

@@ -304,7 +304,12 @@ def test_card_of_the_ensemble(joined: Run) -> None:
 
 def test_trunk_is_in_the_ensemble_once(joined: Run) -> None:
     members = [split_classifier(load_model(path / MODEL)[0]) for path in joined.member_paths()]
-    own = sum(parts.tail.count_params() + parts.head.count_params() for parts in members)
+    own = sum(
+        part.count_params()
+        for parts in members
+        for part in (parts.tail, parts.head, parts.probe)
+        if part is not None
+    )
     ensemble, _ = load_model(joined.path / ENSEMBLE)
     assert ensemble.count_params() == members[0].trunk.count_params() + own
 

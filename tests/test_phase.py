@@ -44,8 +44,8 @@ def material(
 
 
 def list_bytes(trained: Trained) -> list[bytes]:
-    parts = (trained.parts.trunk, trained.parts.tail, trained.parts.head)
-    return [array.tobytes() for part in parts for array in part.get_weights()]
+    parts = (trained.parts.trunk, trained.parts.tail, trained.parts.head, trained.parts.probe)
+    return [array.tobytes() for part in parts if part is not None for array in part.get_weights()]
 
 
 def train_and_copy(material: Material, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Trained, int]:
@@ -76,6 +76,7 @@ CASES: dict[str, dict[str, Any]] = {
         "head_epochs": 2,
         "tune_epochs": 3,
     },
+    "probe": {"probe": 0.05, "head_epochs": 1, "tune_epochs": 2},
     "bfloat16": {"precision": Precision.BFLOAT16, "head_epochs": 2, "tune_epochs": 2},
     "float16": {"precision": Precision.FLOAT16, "head_epochs": 2, "tune_epochs": 2},
 }

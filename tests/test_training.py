@@ -319,9 +319,13 @@ def test_weight_decay_is_taken_off_the_second_phase_alone(
     assert [each.weight_decay for each in decayed] == [None, 0.02]
 
 
-def test_a_training_that_diverges_is_said_in_words(material: Material) -> None:
+@pytest.mark.parametrize(
+    "changes",
+    [{"head_learning_rate": 1e30, "tune_epochs": 0}, {"tune_learning_rate": 1e30, "early_stopping": False}],
+)
+def test_a_training_that_diverges_is_said_in_words(material: Material, changes: dict[str, Any]) -> None:
     with pytest.raises(PneumoError, match="learning rate"):
-        train_classifier(adjust(material, BRIEF, head_learning_rate=1e30, tune_epochs=0))
+        train_classifier(adjust(material, BRIEF, **changes))
 
 
 def test_without_early_stopping_all_epochs_run_and_the_last_is_kept(misleading: Material) -> None:

@@ -28,8 +28,8 @@ class Kept:
 
 def keep_plain(config: TrainConfig) -> Kept:
     """Return what is kept of the training images as they are."""
-    # Where views are trained on, an image as it is goes through the trunk once a fold, to be scored in its own
-    # and for the probe of the others; kept, it would take twice the room of a view.
+    # Where views are trained on, an image as it is goes through the trunk once a fold: to be scored, or for
+    # the probe of the others. Kept, it would take twice the room of a view.
     return Kept(not config.views, not config.views)
 
 
