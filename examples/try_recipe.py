@@ -30,6 +30,7 @@ from pneumocli.core.backend import load_backend
 from pneumocli.core.cache import Cache
 from pneumocli.core.config import TrainConfig, choose_config
 from pneumocli.core.data import Dataset, Split, load_dataset
+from pneumocli.core.groups import group_images
 from pneumocli.core.hardware import choose_precision
 
 CLUSTERS = 8  # a class
@@ -174,7 +175,8 @@ def try_settings(
 
     started = time.perf_counter()
     held_out = HOLD_OUT[kind](dataset.train)
-    rows = np.setdiff1d(np.arange(len(dataset.train)), held_out)
+    groups = group_images(dataset.train)
+    rows = np.flatnonzero(~np.isin(groups, groups[held_out]))  # nor is a copy of what is held out trained on
     precision = choose_precision(config.precision, has_gpu())
     material = prepare_material(dataset, config, weights, cache=cache, precision=precision)
     trained = train_classifier(material, rows, fold=seed)

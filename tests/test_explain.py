@@ -96,7 +96,7 @@ def test_is_cam_by_a_constant_for_pooling_and_one_linear_unit(label: str, images
 def test_is_what_differentiation_of_the_whole_network_gives(
     label: str, members: list[keras.Model], images: NDArray[np.uint8]
 ) -> None:
-    """Equations 1 and 2 as they stand, the gradient taken in every cell, of the network's half of the logit."""
+    """Equations 1 and 2 as they stand, the gradient taken in every cell, of the network's half of a logit."""
     for model in members:
         parts = split_classifier(model)
         maps = compute_last_maps(parts, images)
