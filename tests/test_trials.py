@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "examples"))  # as python does for a script that i
 
 import tabulate_trials  # noqa: E402
 import try_crop  # noqa: E402
+import try_disturbed  # noqa: E402
 import try_recipe  # noqa: E402
 
 pytest_plugins = ["trained"]
@@ -131,6 +132,33 @@ def test_crops_are_judged_by_held_out_images_alone(cv_run: Run, small_dataset: D
     for figure in ("roc_auc", "log_loss", "threshold"):
         assert getattr(found, figure) == pytest.approx(getattr(expected, figure), abs=1e-4)
     assert trials["as they are", 1.0].log_loss != pytest.approx(found.log_loss, abs=1e-4)
+
+
+def test_disturbed_images_are_scored_by_the_models_that_have_not_seen_them(
+    cv_run: Run, small_dataset: Dataset
+) -> None:
+    """As they are, the run's own out-of-fold scores come out; disturbed, others."""
+    kept = read_scores(cv_run.path, OUT_OF_FOLD)
+    folds = list(cv_run.record.fold_numbers)
+    kinds = ("as they are", "turned", try_disturbed.FOREIGN)
+    found = dict.fromkeys(kinds, np.zeros(0))
+    for kind, rows, y_score in try_disturbed.score_disturbed(cv_run, small_dataset, kinds, folds):
+        np.testing.assert_array_equal(rows, kept.index)
+        found[kind] = y_score
+    np.testing.assert_allclose(found["as they are"], kept.y_score, atol=1e-5)
+    for kind in kinds[1:]:
+        assert np.abs(found[kind] - kept.y_score).max() > 1e-3
+    ((_, rows, _),) = try_disturbed.score_disturbed(cv_run, small_dataset, kinds[:1], [2])
+    np.testing.assert_array_equal(rows, read_scores(cv_run.path / "fold_2", OUT_OF_FOLD).index)
+
+
+def test_specificity_is_compared_where_nearly_all_pneumonia_is_found() -> None:
+    y_true = np.repeat([0, 1], [50, 100])
+    y_score = np.concatenate([np.linspace(0.01, 0.5, 50), np.linspace(0.3, 0.99, 100)])
+    trial = try_disturbed.judge("a", "turned", [1], y_true, y_score)
+    third_lowest = np.sort(y_score[50:])[3]  # three of a hundred may be missed
+    assert trial.settled_specificity == pytest.approx((y_score[:50] < third_lowest).mean())
+    assert (trial.sensitivity, trial.n) == ((y_score[50:] >= 0.5).mean(), 150)
 
 
 @pytest.mark.slow
