@@ -51,12 +51,12 @@ class KeptRun:
     test: dict[str, Any]
 
 
-def keep_run(path: Path, folder: Path, seconds: float, processor: str, cores: int) -> Path:
+def keep_run(path: Path, folder: Path, seconds: float | None, processor: str, cores: int) -> Path:
     """Copy what is needed to check a cross-validation's figures into a new folder.
 
     Args:
         path: a run folder, scored on val and test.
-        seconds: how long its training took.
+        seconds: how long its training took; None where that was not measured.
         processor, cores: of the machine that trained it.
 
     Raises:
@@ -82,7 +82,7 @@ def keep_run(path: Path, folder: Path, seconds: float, processor: str, cores: in
     return folder
 
 
-def describe(record: RunRecord, seconds: float, processor: str, cores: int) -> dict[str, Any]:
+def describe(record: RunRecord, seconds: float | None, processor: str, cores: int) -> dict[str, Any]:
     """Return what `about.json` holds: where and how long the run was trained, and on what."""
     return {
         "schema_version": 1,

@@ -188,11 +188,13 @@ def describe_inputs(run: KeptRun) -> tuple[str, str]:
 
 def describe_circumstances(runs: list[KeptRun], shared: list[str]) -> str:
     """Return in words what the runs of a recipe were trained with, but for what all recipes share."""
-    minutes = " / ".join(f"{run.about['seconds'] / 60:.0f}" for run in runs)
+    seconds = [run.about["seconds"] for run in runs]
+    minutes = " / ".join("-" if value is None else f"{value / 60:.0f}" for value in seconds)
     machines = " / ".join(
         dict.fromkeys(f"{run.about['processor']}, {run.about['cores']} cores" for run in runs)
     )
-    time = f"{minutes} min on {machines}, in {runs[0].about['precision']}"
+    measured = f"{minutes} min" if any(seconds) else "time not measured,"
+    time = f"{measured} on {machines}, in {runs[0].about['precision']}"
     return "; ".join((time, *(said for said in describe_inputs(runs[0]) if said not in shared))) + "."
 
 
@@ -248,7 +250,7 @@ def main(words: list[str] | None = None) -> None:
     keep = commands.add_parser("keep", help="copy what is needed to check a run's figures")
     keep.add_argument("run", type=Path, help="a cross-validation's folder, scored on val and test")
     keep.add_argument("--as", dest="name", required=True, help="the folder's name")
-    keep.add_argument("--seconds", type=float, required=True, help="how long the training took")
+    keep.add_argument("--seconds", type=float, help="how long the training took, where it was measured")
     keep.add_argument(
         "--processor", default=read_processor().name, help="of the training; else this machine's"
     )

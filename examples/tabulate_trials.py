@@ -1,4 +1,4 @@
-"""Trials of settings as a Markdown table: of `try_recipe.py`, of `try_crop.py`, or of several seeds.
+"""Trials of settings as a Markdown table: of `try_recipe.py` and the other scripts, or of several seeds.
 
 python examples/tabulate_trials.py examples/results/trials.jsonl
 """
@@ -60,6 +60,20 @@ def tabulate_trials(trials: list[dict[str, Any]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def tabulate_disturbed(trials: list[dict[str, Any]]) -> str:
+    """Return the table, a row a kind of image: AUC / log loss / specificity of each run at a sensitivity of 0.97."""
+    figures = {
+        (trial["images"], trial["run"]): " / ".join(
+            f"{trial[name]:.4f}" for name in ("roc_auc", "log_loss", "settled_specificity")
+        )
+        for trial in trials
+    }
+    kinds, runs = (list(dict.fromkeys(trial[name] for trial in trials)) for name in ("images", "run"))
+    lines = [("out-of-fold images", *runs), ("---",) * (len(runs) + 1)]
+    lines += [(kind, *(figures.get((kind, run), "-") for run in runs)) for kind in kinds]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def tabulate_crops(trials: list[dict[str, Any]]) -> str:
     """Return the table, a row a share of the side: AUC / log loss of each run and kind of image."""
     figures = {
@@ -95,6 +109,8 @@ def tabulate(trials: list[dict[str, Any]]) -> str:
     """Return the table of trials of any kind."""
     if "center_crop" in trials[0]:
         return tabulate_crops(trials)
+    if "settled_specificity" in trials[0]:
+        return tabulate_disturbed(trials)
     return tabulate_seeds(trials) if "seed" in trials[0] else tabulate_trials(trials)
 
 

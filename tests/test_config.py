@@ -59,7 +59,7 @@ def test_default_recipe_lets_no_image_choose_its_epoch_and_never_trains_batchnor
     # The 94 last layers are stages 4 and 5; the slow test says where the cut is.
     assert (config.image_size, config.tune_layers, config.head_units) == (112, 94, 0)
     # As many views as epochs: each is seen once. Most show the whole image, as it is scored.
-    assert config.views == config.tune_epochs and config.crop_area < 1 and config.crop_share == 0.25
+    assert config.views == config.tune_epochs and config.crop_area < 1 and config.crop_share == 1
 
 
 @pytest.mark.parametrize("name", RECIPES)

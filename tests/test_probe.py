@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 
 from pneumocli.core.blueprint import check_blueprint
 from pneumocli.core.calibration import squash_logits
-from pneumocli.core.config import RECIPES
 from pneumocli.core.inference import run_filled, take_answers, take_logits
 from pneumocli.core.joining import join_classifier, join_ensemble, split_classifier, split_members
 from pneumocli.core.material import Material
@@ -196,7 +195,3 @@ def test_leaves_what_is_tuned_as_it_was(
     assert same_weights(trained.parts.tail, without.parts.tail)
     assert same_weights(trained.parts.head, without.parts.head)
     assert trained.history == without.history
-
-
-def test_default_has_one_and_the_original_has_none() -> None:
-    assert RECIPES["robust"].probe == 0.003 and RECIPES["original"].probe == 0

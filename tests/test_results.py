@@ -199,7 +199,7 @@ def make_published(folder: Path, *rows: str) -> None:
     (folder / "published.csv").write_text("\n".join([header, *rows, ""]), encoding="utf-8")
 
 
-def keep(path: Path, folder: Path, name: str, seconds: float = 60.0) -> Path:
+def keep(path: Path, folder: Path, name: str, seconds: float | None = 60.0) -> Path:
     return kept.keep_run(path, folder / name, seconds, "A processor", 2)
 
 
@@ -522,6 +522,14 @@ def test_table_says_how_runs_were_made_and_what_they_are_not_for(folder: Path) -
         "1 / 1 / 1 min on A processor, 2 cores, in bfloat16; weights weights.h5 (SHA-256 abababab...)"
         in table
     )
+
+
+def test_time_that_was_not_measured_is_a_dash(folder: Path, tmp_path: Path) -> None:
+    keep(make_run(tmp_path / "runs", 4), folder, "original-4", seconds=None)
+    keep(make_run(tmp_path / "runs", 3, dropout=0.25), folder, "dropped", seconds=None)
+    table = results.make_table(folder)
+    assert "1 / 1 / 1 / - min on A processor" in table
+    assert "--dropout 0.25`: time not measured, on A processor" in table
 
 
 def test_what_all_recipes_were_made_with_is_said_once(folder: Path, tmp_path: Path) -> None:

@@ -95,6 +95,16 @@ def test_recipe_page_has_the_table_of_its_seeds() -> None:
     assert table in (ROOT / "examples" / "recipe.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", ["disturbed", "crop_half"])
+def test_recipe_page_has_the_tables_of_its_disturbed_images(name: str) -> None:
+    text = (RESULTS / f"{name}.jsonl").read_text(encoding="utf-8")
+    trials = [json.loads(line) for line in text.splitlines()]
+    table = tabulate_trials.tabulate(trials)
+    kinds, runs = ({trial[key] for trial in trials} for key in ("images", "run"))
+    assert [line.count(" | ") for line in table.splitlines()] == [len(runs)] * (len(kinds) + 2)
+    assert table in (ROOT / "examples" / "recipe.md").read_text(encoding="utf-8")
+
+
 def test_a_row_is_the_mean_of_its_seeds() -> None:
     figures = dict.fromkeys(tabulate_trials.SEED_COLUMNS.values(), 0.5)
     trials = [{"name": name, "seed": seed, **figures} for name in ("one", "other") for seed in (0, 1)]

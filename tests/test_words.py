@@ -35,7 +35,8 @@ def test_loss_and_optimizer_are_those_of_the_settings() -> None:
 
 def test_a_probe_is_told_beside_the_head() -> None:
     assert describe_head(ORIGINAL) == "1024 hidden units, one logit"
-    assert describe_head(ROBUST).startswith(
+    probed = ROBUST.model_copy(update={"probe": 0.003})
+    assert describe_head(probed).startswith(
         "one logit, averaged with that of a logistic regression (C 0.003)"
     )
 
