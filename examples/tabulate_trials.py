@@ -61,7 +61,7 @@ def tabulate_trials(trials: list[dict[str, Any]]) -> str:
 
 
 def tabulate_disturbed(trials: list[dict[str, Any]]) -> str:
-    """Return the table, a row a kind of image: AUC / log loss / specificity of each run at a sensitivity of 0.97."""
+    """Return the table: AUC / log loss / specificity at a sensitivity of 0.97, a row a kind of image."""
     figures = {
         (trial["images"], trial["run"]): " / ".join(
             f"{trial[name]:.4f}" for name in ("roc_auc", "log_loss", "settled_specificity")

@@ -95,7 +95,7 @@ def test_recipe_page_has_the_table_of_its_seeds() -> None:
     assert table in (ROOT / "examples" / "recipe.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["disturbed", "crop_half"])
+@pytest.mark.parametrize("name", ["disturbed", "disturbed_fold_1"])
 def test_recipe_page_has_the_tables_of_its_disturbed_images(name: str) -> None:
     text = (RESULTS / f"{name}.jsonl").read_text(encoding="utf-8")
     trials = [json.loads(line) for line in text.splitlines()]
