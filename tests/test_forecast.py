@@ -112,5 +112,5 @@ def test_a_single_model_has_no_folds(small_dataset: Dataset, tmp_path: Path) -> 
     found, _ = look_ahead(small_dataset, tmp_path, folds=None)
     assert found.plan.kind == "train"
     assert found.plan.folds == ()
-    stages = ["model, head", "model, tune", "scores on val", "likeness to train"]
+    stages = ["model, head", "model, tune", "model, probe", "scores on val", "likeness to train"]
     assert [step.stage for step in found.plan.steps] == stages
