@@ -51,13 +51,21 @@ class KeptRun:
     test: dict[str, Any]
 
 
-def keep_run(path: Path, folder: Path, seconds: float | None, processor: str, cores: int) -> Path:
+def keep_run(
+    path: Path,
+    folder: Path,
+    seconds: float | None,
+    processor: str,
+    cores: int,
+    picked: str = "fixed",
+) -> Path:
     """Copy what is needed to check a cross-validation's figures into a new folder.
 
     Args:
         path: a run folder, scored on val and test.
         seconds: how long its training took; None where that was not measured.
         processor, cores: of the machine that trained it.
+        picked: by what its settings were, as `results.PICKED` has it.
 
     Raises:
         RunError: it is no cross-validation of real images, not complete, or not scored on val and test;
@@ -73,7 +81,7 @@ def keep_run(path: Path, folder: Path, seconds: float | None, processor: str, co
             if name != DECISION or (path / name).exists():
                 write_json(partial / name, drop_directories(_read_json(path / name)))
         np.savez_compressed(partial / SCORES, **_gather_scores(run))
-        about = describe(run.record, seconds, processor, cores)
+        about = {**describe(run.record, seconds, processor, cores), "picked": picked}
         write_json(partial / ABOUT, drop_directories(about))
         try:
             read_kept(partial)

@@ -47,7 +47,8 @@ On the {{images}} test images. F1, sensitivity and specificity are those at the 
 those at 0.5. Rule, threshold and temperature were fixed on the scores that a row names. ECE: without / with
 the temperature. ± is the standard deviation over seeds. A dash is what is not known.
 
-† checkpoint or settings were picked, or compared, on these test images. ‡ how they were picked could not be
+† checkpoint or settings were picked, or compared, on these test images; of our own, settings that were
+returned to after others had been scored on them ([Results](#results)). ‡ how they were picked could not be
 checked. More published rows: [published.csv](examples/results/published.csv).
 
 {DISCLAIMER}"""
@@ -104,10 +105,11 @@ def make_table(folder: Path) -> str:
         runs.sort(key=lambda run: run.about["seed"])
         figures = [list_figures(run) for run in runs]
         recipe, ahead = f"`{runs[0].command}`", ""
+        mark = max(PICKED[run.about.get("picked", "fixed")] for run in runs)
         if len(runs) > 1:
-            lines.append((f"**{recipe}, {len(runs)} seeds**", *summarize(figures), "here"))
+            lines.append((f"**{recipe}, {len(runs)} seeds**{mark}", *summarize(figures), "here"))
         else:
-            ahead = f"**{recipe}**, "
+            ahead = f"**{recipe}**{mark}, "
         for run, values in zip(runs, figures, strict=True):
             source = f"[{run.name}](examples/results/{run.name})"
             lines.append((f"{ahead}{_name_seed(run)}", *summarize([values]), source))
@@ -257,6 +259,12 @@ def main(words: list[str] | None = None) -> None:
     keep.add_argument(
         "--cores", type=int, default=count_cores(), help="of the training; else of this machine"
     )
+    keep.add_argument(
+        "--picked",
+        choices=PICKED,
+        default="fixed",
+        help="test: if its settings were returned to after a look",
+    )
     commands.add_parser("table", help="print the table")
     update = commands.add_parser("update", help="write the table into README.md")
     update.add_argument("--readme", type=Path, default=ROOT / "README.md")
@@ -266,7 +274,7 @@ def main(words: list[str] | None = None) -> None:
             if Path(given.name).name != given.name:
                 raise RunError(f"--as takes the name of one folder; received {given.name!r}")
             folder = given.results / given.name
-            print(keep_run(given.run, folder, given.seconds, given.processor, given.cores))
+            print(keep_run(given.run, folder, given.seconds, given.processor, given.cores, given.picked))
         elif given.command == "table":
             print(make_table(given.results))
         else:

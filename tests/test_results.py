@@ -524,6 +524,17 @@ def test_table_says_how_runs_were_made_and_what_they_are_not_for(folder: Path) -
     )
 
 
+def test_settings_that_were_returned_to_after_a_look_at_test_are_marked(folder: Path, tmp_path: Path) -> None:
+    keep(make_run(tmp_path / "runs", 3, dropout=0.25), folder, "dropped")
+    for name in ("original-1", "dropped"):
+        change_json(folder / name / "about.json", lambda about: about.update(picked="test"))
+    rows = list(read_rows(results.make_table(folder)))
+    assert "**`pneumocli cv --folds 3 --recipe original`, 3 seeds** †" in rows
+    assert any(
+        row.startswith("**`pneumocli cv --folds 3 --recipe original --dropout 0.25`** †, ") for row in rows
+    )
+
+
 def test_time_that_was_not_measured_is_a_dash(folder: Path, tmp_path: Path) -> None:
     keep(make_run(tmp_path / "runs", 4), folder, "original-4", seconds=None)
     keep(make_run(tmp_path / "runs", 3, dropout=0.25), folder, "dropped", seconds=None)
