@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,14 @@ def test_evaluate_draws_the_pictures_of_folds(cv_copy: Run, data_file: Path) -> 
     result = succeed("evaluate", cv_copy.path, "--data", data_file)
     assert list_pictures(cv_copy.path) == set(name_pictures("test"))
     assert f"pictures: {cv_copy.path}: {', '.join(name_pictures('test'))}; {PICTURES}" in result.stderr
+
+
+def test_pictures_are_drawn_for_who_reads_the_first_lines_alone(cv_copy: Run, data_file: Path) -> None:
+    words = [sys.executable, "-m", "pneumocli", "evaluate", str(cv_copy.path), "--data", str(data_file)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+    assert list_pictures(cv_copy.path) == set(name_pictures("test"))
 
 
 def test_evaluate_says_how_sure_the_ensembles_figures_are(cv_copy: Run) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-sys.path.insert(0, str(EXAMPLES))  # as python does for a script that is run
 
 SMALL = ("--folds", "2", "--image-size", "32", "--subset", "24", "--head-epochs", "1", "--tune-epochs", "1")
 

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tabulate_trials
+import try_crop
+import try_disturbed
+import try_recipe
 
 from pneumocli.core.data import Dataset, Split
 from pneumocli.core.runs import Run
@@ -13,12 +17,7 @@ from pneumocli.core.scores import OUT_OF_FOLD, read_scores
 from pneumocli.core.synthetic import draw_dataset
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "examples"))  # as python does for a script that is run
 
-import tabulate_trials  # noqa: E402
-import try_crop  # noqa: E402
-import try_disturbed  # noqa: E402
-import try_recipe  # noqa: E402
 
 pytest_plugins = ["trained"]
 
