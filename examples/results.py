@@ -43,7 +43,7 @@ COLUMNS = (
 # How the row came to be the one that is reported, and its mark.
 PICKED = {"validation": "", "fixed": "", "test": " †", "unchecked": " ‡"}
 NOTES = f"""\
-On the {{images}} test images. F1, sensitivity and specificity are those at the stored rule, of published rows
+On the {{images}}test images. F1, sensitivity and specificity are those at the stored rule, of published rows
 those at 0.5. Rule, threshold and temperature were fixed on the scores that a row names. ECE: without / with
 the temperature. ± is the standard deviation over seeds. A dash is what is not known.
 
@@ -124,7 +124,7 @@ def make_table(folder: Path) -> str:
         lines.append((model, *(row.get(name) or "-" for name in names), row["source"]))
     table = "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
     images = {run.test["models"][ENSEMBLE_NAME]["n"] for run in found}
-    notes = NOTES.format(images=", ".join(map(str, images)))
+    notes = NOTES.format(images="".join(f"{n} " for n in images))
     return "\n\n".join(filter(None, (table, "\n".join(circumstances), notes)))
 
 

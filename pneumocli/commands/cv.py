@@ -127,5 +127,7 @@ def cv(
     if fold is not None:
         show_fold(run, fold, output_format, quiet)
         return
-    show_training(run, OUT_OF_FOLD, output_format, quiet, work.named)
-    draw_training(run, OUT_OF_FOLD, work.data.dataset, quiet)
+    try:
+        show_training(run, OUT_OF_FOLD, output_format, quiet, work.named)
+    finally:  # also where a pipe's reader wants no more than the first lines
+        draw_training(run, OUT_OF_FOLD, work.data.dataset, quiet)

@@ -58,5 +58,7 @@ def ensemble(
         say(f"model: {path} ({path.stat().st_size / 1e6:.0f} MB)", quiet)
         dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)
         evaluation = evaluate_run(found, dataset, chosen, model=model, force=force, listen=listen)
-    show_figures(evaluation.figures, output_format)
-    draw_scored(found, found.results_path(dataset), chosen, dataset.pick(chosen), quiet)
+    try:
+        show_figures(evaluation.figures, output_format)
+    finally:  # also where a pipe's reader wants no more than the first lines
+        draw_scored(found, found.results_path(dataset), chosen, dataset.pick(chosen), quiet)

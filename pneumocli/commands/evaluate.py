@@ -89,5 +89,7 @@ def evaluate(
         )
     figures = evaluation.figures
     names = [name for name in (figures.best_single, evaluation.main) if name is not None]
-    show_figures(figures, output_format, names)
-    draw_scored(found, found.results_path(dataset), chosen, dataset.pick(chosen), quiet)
+    try:
+        show_figures(figures, output_format, names)
+    finally:  # also where a pipe's reader wants no more than the first lines
+        draw_scored(found, found.results_path(dataset), chosen, dataset.pick(chosen), quiet)

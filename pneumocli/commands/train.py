@@ -85,5 +85,7 @@ def train(
             listen=work.listen,
             notify=work.notify,
         )
-    show_training(run, "val", output_format, quiet, work.named)
-    draw_training(run, "val", work.data.dataset, quiet)
+    try:
+        show_training(run, "val", output_format, quiet, work.named)
+    finally:  # also where a pipe's reader wants no more than the first lines
+        draw_training(run, "val", work.data.dataset, quiet)
