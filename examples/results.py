@@ -5,9 +5,10 @@
     python examples/results.py update
 
 `keep` copies a run's settings, scores and figures, not its models, to examples/results/NAME; give it on the
-machine that trained, or say which it was. `table` computes every figure again from the kept scores, refuses
-where one is not what the run says, and prints a Markdown table; `update` writes that table into README.md.
-The published rows are those of examples/results/published.csv that it marks as shown.
+machine that trained, or say which it was. `table` computes the figures again from the kept scores, as
+`checking.py` says, refuses where one is not what the run says, and prints a Markdown table; `update` writes
+that table into README.md. The published rows are those of examples/results/published.csv that it marks as
+shown.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pneumocli.core.config import choose_config
 from pneumocli.core.data import join_digests
 from pneumocli.core.records import DataRecord, RunRecord
 from pneumocli.core.scores import Scores, write_scores
+from pneumocli.core.uncertainty import estimate_figures
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
@@ -81,6 +83,48 @@ def decide(y_true: NDArray[Any], y_score: NDArray[Any]) -> dict[str, Any]:
     return {"rule": "youden", "threshold": threshold, "temperature": temperature, "source": "out_of_fold"}
 
 
+Models = dict[str, tuple[NDArray[Any], NDArray[Any]]]
+
+
+def show_at(models: Models, threshold: float, end: str = "") -> dict[str, Any]:
+    """The figures of models at one threshold, their spread and their intervals."""
+    found = {name: count_figures(*model, threshold) for name, model in models.items()}
+    folds = list(found.values())[:-1]
+    spread = {
+        name: {"mean": np.mean(values), "sd": np.std(values, ddof=1)}
+        for name in ("roc_auc", "accuracy", "f1", "sensitivity", "specificity")
+        for values in [[fold[name] for fold in folds]]
+    }
+    estimates = {
+        name: {
+            figure: asdict(each) for figure, each in estimate_figures(*model, threshold, resamples=20).items()
+        }
+        for name, model in models.items()
+    }
+    return {
+        end or "models": found,
+        f"folds{end and '_'}{end}": spread,
+        f"estimates{end and '_'}{end}": estimates,
+    }
+
+
+def show_rule(models: Models, decision: dict[str, Any]) -> dict[str, Any]:
+    """What stands beside the figures at 0.5 once there is a rule."""
+    y_true, whole = list(models.values())[-1]
+    before = count_calibration(y_true, whole)
+    after = count_calibration(y_true, cool(whole, decision["temperature"]))
+    return {
+        "decision": decision,
+        **show_at(models, decision["threshold"], "at_rule"),
+        "calibration": {
+            "temperature": decision["temperature"],
+            "before": before,
+            "after": after,
+            "worse": [name for name in before if after[name] > before[name] + 1e-6],
+        },
+    }
+
+
 def read_rule(run: Path) -> dict[str, Any]:
     return dict(json.loads((run / "decision.json").read_text()))
 
@@ -126,7 +170,8 @@ def make_run(
         versions={"pneumocli": "0.1.0", "backend": backend},
     )
     (path / "config.json").write_text(record.model_dump_json())
-    decision = {}
+    decision: dict[str, Any] = {}
+    best = ""
     for split, size in sizes.items():
         y_true = (rng.permutation(size) % 8 < 5).astype(np.int64)
         members = FOLDS * record.settings.repeats
@@ -159,7 +204,7 @@ def make_run(
             "data": data.name,
             "data_digest": DIGESTS[split],
             "synthetic": False,
-            "models": {name: count_figures(*model, 0.5) for name, model in models.items()},
+            **show_at(models, 0.5),
             "disclaimer": DISCLAIMER,
         }
         if with_rule:
@@ -168,15 +213,10 @@ def make_run(
                 own = count_figures(y_true, whole, decision["threshold"])
                 decision |= {name: own[name] for name in ("sensitivity", "specificity")}
                 (path / "decision.json").write_text(json.dumps({"schema_version": 1, **decision}))
-            metrics["decision"] = decision
-            metrics["at_rule"] = {
-                name: count_figures(*model, decision["threshold"]) for name, model in models.items()
-            }
-            metrics["calibration"] = {
-                "temperature": decision["temperature"],
-                "before": count_calibration(y_true, whole),
-                "after": count_calibration(y_true, cool(whole, decision["temperature"])),
-            }
+            metrics |= show_rule(models, decision)
+            if split == "out_of_fold":
+                best = max(list(models)[:-1], key=lambda name: metrics["models"][name]["roc_auc"])
+            metrics["best_single"] = best
         (path / f"metrics_{split}.json").write_text(json.dumps(metrics))
     return path
 

@@ -79,14 +79,31 @@ def test_mcnemar_counts_only_images_on_which_they_differ(better: int, worse: int
 def test_a_model_does_not_differ_from_itself() -> None:
     y_true, (first, _) = draw_models()
     for difference in compare_scores(y_true, first, first, resamples=20).values():
-        assert difference.low == difference.high == 0
+        assert (difference.low, difference.high) == (None, None)
         assert difference.p_value in (None, 1.0)
+
+
+def test_too_few_images_to_tell_give_no_certainty() -> None:
+    # One parts three of each class, the other has them the wrong way round: no variance, and not p 0.
+    y_true = np.repeat([0, 1], 3)
+    found = compare_scores(y_true, np.linspace(0, 1, 6), np.linspace(1, 0, 6), resamples=20)
+    assert found["roc_auc"].second - found["roc_auc"].first == -1
+    assert (found["roc_auc"].low, found["roc_auc"].high, found["roc_auc"].p_value) == (None, None, None)
+    assert (found["sensitivity"].low, found["sensitivity"].high) == (None, None)
+    assert found["accuracy"].p_value == pytest.approx(2 / 64)
 
 
 def test_other_numbers_of_images_are_refused() -> None:
     y_true, (first, second) = draw_models()
     with pytest.raises(ValueError, match="received 80 and 79"):
         compare_scores(y_true, first, second[1:])
+
+
+@pytest.mark.parametrize("score", [float("nan"), 3.0])
+def test_what_is_no_probability_is_refused(score: float) -> None:
+    y_true, (first, second) = draw_models()
+    with pytest.raises(ValueError, match="probabilities from 0 to 1"):
+        compare_scores(y_true, first, np.r_[score, second[1:]])
 
 
 Score = Callable[..., Run]

@@ -24,7 +24,8 @@ from pneumocli.core.figures import (
     read_figures,
     write_figures,
 )
-from pneumocli.core.metrics import Metrics, compute_metrics, project_values, summarize_folds
+from pneumocli.core.metrics import Metrics, compute_metrics, summarize_folds
+from pneumocli.core.prevalence import project_values
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import Scores
 from pneumocli.core.uncertainty import estimate_figures
@@ -163,7 +164,7 @@ def test_every_figure_is_there_at_0_5_and_at_the_rule(split: str, run: Run) -> N
             metrics = compute_metrics(part.y_true, part.y_score, threshold)
             assert models[name] == metrics
             assert estimates[name] == estimate_figures(part.y_true, part.y_score, threshold)
-            assert values[name] == project_values(metrics.sensitivity, metrics.specificity, 0.1)
+            assert values[name] == project_values(metrics, 0.1)
     main = SCORED[ENSEMBLE_NAME]
     assert figures.calibration == measure_calibration(main.y_true, main.y_score, DECISION.temperature)
     assert (figures.decision, figures.prevalence, figures.fixed_here) == (DECISION, 0.1, False)

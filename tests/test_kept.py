@@ -19,8 +19,6 @@ from scored import (
     SIZES,
     change_arrays,
     change_json,
-    cool,
-    count_calibration,
     count_figures,
     draw_scores,
     keep,
@@ -28,6 +26,7 @@ from scored import (
     make_run,
     read_rule,
     refuse,
+    show_rule,
 )
 
 from pneumocli import DISCLAIMER
@@ -193,7 +192,7 @@ def test_no_path_of_the_machine_is_kept(tmp_path: Path) -> None:
 def test_kept_run_of_the_real_size_is_small(tmp_path: Path) -> None:
     run = make_run(tmp_path / "runs", sizes={"out_of_fold": 4708, "val": 524, "test": 624})
     mine = keep(run, tmp_path / "results", "mine")
-    assert sum(path.stat().st_size for path in mine.iterdir()) < 80_000
+    assert sum(path.stat().st_size for path in mine.iterdir()) < 160_000
 
 
 def test_all_kept_results_together_are_small() -> None:
@@ -270,6 +269,13 @@ BLOCKS = [
     *(("test", ("at_rule", "ensemble", name), 1e-4) for name in checking.FIGURES),
     *(("test", ("calibration", "before", name), 1e-6) for name in ("brier", "ece", "log_loss")),
     *(("test", ("calibration", "after", name), 1e-6) for name in ("brier", "ece", "log_loss")),
+    *(("val", (part, "f1", name), 1e-6) for part in ("folds", "folds_at_rule") for name in ("mean", "sd")),
+    *(("test", ("estimates", "ensemble", name, "value"), 1e-6) for name in ("f1", "brier", "ppv", "roc_auc")),
+    *(
+        ("test", ("estimates_at_rule", "fold 2", name, "low"), 1e-6)
+        for name in ("roc_auc", "sensitivity", "npv")
+    ),
+    *(("out_of_fold", ("estimates", "pooled", name, "low"), 1.0) for name in ("f1", "brier")),
     ("test", ("calibration", "temperature"), 0.1),
     ("test", ("decision", "threshold"), 0.01),
     ("test", ("at_rule", "fold 1", "threshold"), 0.01),
@@ -286,19 +292,19 @@ def test_figure_that_the_scores_do_not_give_is_refused(
             metrics = metrics[key]
         metrics[keys[-1]] += more
 
-    change_json(folder / "original-1" / f"metrics_{split}.json", change)
+    change_json(folder / "original-0" / f"metrics_{split}.json", change)
     line = refuse("--results", folder, "table")
-    assert "original-1" in line
+    assert "original-0" in line
     assert split in line
     assert keys[-1] in line
 
 
 def test_decision_that_the_scores_do_not_give_is_refused(folder: Path) -> None:
-    change_json(folder / "original-2" / "decision.json", lambda decision: decision.update(sensitivity=0.99))
+    change_json(folder / "original-0" / "decision.json", lambda decision: decision.update(sensitivity=0.99))
     assert "decision.json: sensitivity" in refuse("--results", folder, "table")
 
 
-def move_decision(kept_run: Path, **changes: float) -> None:
+def move_decision(kept_run: Path, **changes: Any) -> None:
     """As if another threshold or temperature had been chosen, everywhere and with its figures."""
     with np.load(kept_run / "scores.npz") as found:
         arrays = dict(found)
@@ -309,28 +315,49 @@ def move_decision(kept_run: Path, **changes: float) -> None:
     (kept_run / "decision.json").write_text(json.dumps(decision))
 
     def rewrite(metrics: dict[str, Any]) -> None:
-        y_true, y_score = list(models[metrics["split"]].values())[-1]
-        metrics["decision"] = decision
-        metrics["at_rule"] = {
-            name: count_figures(*model, decision["threshold"])
-            for name, model in models[metrics["split"]].items()
-        }
-        metrics["calibration"]["temperature"] = decision["temperature"]
-        metrics["calibration"]["after"] = count_calibration(y_true, cool(y_score, decision["temperature"]))
+        metrics |= show_rule(models[metrics["split"]], decision)
 
     for split in SIZES:
         change_json(kept_run / f"metrics_{split}.json", rewrite)
 
 
 def test_threshold_that_the_rule_does_not_give_is_refused(folder: Path) -> None:
-    move_decision(folder / "original-2", threshold=read_rule(folder / "original-2")["threshold"] + 0.1)
+    move_decision(folder / "original-0", threshold=read_rule(folder / "original-0")["threshold"] + 0.1)
     assert "the threshold is not that of youden" in refuse("--results", folder, "table")
+
+
+def test_temperature_of_none_is_refused_where_there_is_one(folder: Path) -> None:
+    assert abs(read_rule(folder / "original-2")["temperature"] - 1) > 0.1
+    move_decision(folder / "original-2", temperature=1.0)
+    assert "temperature is 1" in refuse("--results", folder, "table")
+
+
+def test_number_for_a_rule_is_its_threshold(folder: Path) -> None:
+    move_decision(folder / "original-0", rule="0.9")
+    assert "the rule is 0.9" in refuse("--results", folder, "table")
+
+
+def test_what_the_temperature_makes_worse_is_checked(folder: Path) -> None:
+    change_json(
+        folder / "original-0" / "metrics_test.json",
+        lambda metrics: metrics["calibration"].update(worse=["x"]),
+    )
+    assert "worse" in refuse("--results", folder, "table")
+
+
+def test_best_single_model_is_checked(folder: Path) -> None:
+    best = json.loads((folder / "original-0" / "metrics_test.json").read_text())["best_single"]
+    other = next(name for name in ("fold 1", "fold 2") if name != best)
+    change_json(
+        folder / "original-0" / "metrics_test.json", lambda metrics: metrics.update(best_single=other)
+    )
+    assert "best single" in refuse("--results", folder, "table")
 
 
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_temperature_that_was_not_fitted_is_refused(factor: float, folder: Path) -> None:
-    temperature = read_rule(folder / "original-2")["temperature"]
-    move_decision(folder / "original-2", temperature=factor * temperature)
+    temperature = read_rule(folder / "original-0")["temperature"]
+    move_decision(folder / "original-0", temperature=factor * temperature)
     assert "a lower log loss" in refuse("--results", folder, "table")
 
 
@@ -340,16 +367,16 @@ def test_each_rules_threshold_is_known_from_others(rule: str) -> None:
     y_true = (np.arange(300) % 3 > 0).astype(np.int64)
     (y_score,) = draw_scores(rng, y_true, 1)
     right = choose_threshold(rule, y_true, y_score)
-    checking.check_threshold(rule, checking.compute_figures(y_true, y_score, right), y_true, y_score)
+    checking.check_threshold(rule, right, checking.compute_figures(y_true, y_score, right), y_true, y_score)
     for wrong in (right - 0.1, right + 0.1):
         figures = checking.compute_figures(y_true, y_score, wrong)
         with pytest.raises(checking.RunError, match=rule):
-            checking.check_threshold(rule, figures, y_true, y_score)
+            checking.check_threshold(rule, wrong, figures, y_true, y_score)
 
 
 def test_run_scored_by_another_rule_is_refused(folder: Path) -> None:
     change_json(
-        folder / "original-2" / "metrics_val.json", lambda metrics: metrics["decision"].update(rule="f1")
+        folder / "original-0" / "metrics_val.json", lambda metrics: metrics["decision"].update(rule="f1")
     )
     assert "pneumocli evaluate" in refuse("--results", folder, "table")
 

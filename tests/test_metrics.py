@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 from pneumocli.core.metrics import (
     FIGURES,
     Metrics,
-    PredictiveValues,
     average_scores,
     call_labels,
     compute_metrics,
     compute_roc,
-    project_values,
     summarize_folds,
 )
 
@@ -186,28 +184,3 @@ def test_figures_as_a_dictionary_are_plain_numbers() -> None:
     content = metrics.to_dict()
     assert Metrics(**content) == metrics  # type: ignore[arg-type]
     assert {type(value) for value in content.values()} == {int, float}
-
-
-@pytest.mark.parametrize("prevalence", [0.01, 0.2, 0.5, 0.97])
-def test_predictive_values_are_those_of_patients_counted_one_by_one(prevalence: float) -> None:
-    patients, sensitivity, specificity = 1_000_000, 0.9, 0.75
-    ill = round(patients * prevalence)
-    found, alarmed = 0.9 * ill, 0.25 * (patients - ill)
-    values = project_values(sensitivity, specificity, prevalence)
-    assert values.ppv == pytest.approx(found / (found + alarmed))
-    assert values.npv == pytest.approx(0.75 * (patients - ill) / (patients - found - alarmed))
-
-
-def test_predictive_values_at_the_images_own_share_are_theirs() -> None:
-    y_true, y_score = np.array([0, 0, 0, 1, 1, 1, 1, 1]), np.array([0.1, 0.6, 0.3, 0.9, 0.2, 0.7, 0.8, 0.6])
-    metrics = compute_metrics(y_true, y_score)
-    values = project_values(metrics.sensitivity, metrics.specificity, 5 / 8)
-    assert values.ppv == pytest.approx(metrics.tp / (metrics.tp + metrics.fp))
-    assert values.npv == pytest.approx(metrics.tn / (metrics.tn + metrics.fn))
-
-
-def test_predictive_values_of_nobody_are_unknown() -> None:
-    assert project_values(0.0, 1.0, 0.3) == PredictiveValues(None, pytest.approx(0.7))
-    assert project_values(1.0, 0.0, 0.3) == PredictiveValues(pytest.approx(0.3), None)
-    assert project_values(0.9, 0.8, 0.0) == PredictiveValues(0.0, 1.0)
-    assert project_values(0.9, 0.8, 1.0) == PredictiveValues(1.0, 0.0)

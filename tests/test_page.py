@@ -19,6 +19,7 @@ from pneumocli.core.album import KNOWN_PICTURES, PNG_SIGNATURE
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.decision import read_decision
 from pneumocli.core.figures import read_figures
+from pneumocli.core.prevalence import project_values
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import OUT_OF_FOLD, Scores
 from pneumocli.core.summary import summarize_run
@@ -170,7 +171,8 @@ def test_the_answer_comes_first_in_words_and_numbers(scored_run: Run) -> None:
     moved = next(row for row in list_rows(page, "What moved") if row[0].startswith("specificity"))
     here, there = found.specificity, decision.specificity
     assert moved[1:] == [f"{there:.4f}", f"{here:.4f}", f"{here - there:+.4f}"]
-    assert (SIGN in moved[0]) is (abs(here - there) > FAR)
+    is_far = abs(here - there) > FAR and not estimate.low <= there <= estimate.high
+    assert (SIGN in moved[0]) is is_far
     order = ["The answer", "Plots", "Gallery", "Calibration", "Folds", "Data", "Settings"]
     order += ["Versions, machine, seed, hashes", "Limits", "What reporting guidelines ask"]
     assert [heading.text for heading in page.find("h2")] == order
@@ -183,7 +185,9 @@ def test_predictive_values_stand_there_when_they_were_asked_for(scored_run: Run)
     models = read_figures(scored_run.path, "test").at_rule
     assert models is not None
     found, missed = 0.05 * models["ensemble"].sensitivity, 0.95 * (1 - models["ensemble"].specificity)
-    assert rows[1] == ["PPV, right among called pneumonia", f"{found / (found + missed):.4f}"]
+    assert rows[1][:2] == ["PPV, right among called pneumonia", f"{found / (found + missed):.4f}"]
+    values = project_values(models["ensemble"], 0.05)
+    assert rows[1][2] == f"{values.ppv_low:.4f} to {values.ppv_high:.4f}"
 
 
 def test_folds_have_mean_and_sd(scored_run: Run) -> None:

@@ -223,7 +223,14 @@ def test_predictive_values_elsewhere(
         for row, values in zip(
             rows, (figures.predictive_values, figures.predictive_values_at_rule), strict=True
         ):
-            assert row[-2:] == [f"{values[name].ppv:.4f}", f"{values[name].npv:.4f}"]
+            found = values[name]
+            assert (
+                row[-8:]
+                == (
+                    f"{found.ppv:.4f} {found.ppv_low:.4f} to {found.ppv_high:.4f} "
+                    f"{found.npv:.4f} {found.npv_low:.4f} to {found.npv_high:.4f}"
+                ).split()
+            )
     assert "fold 2" not in text
 
 

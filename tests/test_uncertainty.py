@@ -108,6 +108,28 @@ def test_what_no_resample_changes_has_no_interval_and_shares_of_images_have() ->
     assert parted["brier"].low < parted["brier"].high
 
 
+@pytest.mark.parametrize("wrong", ["normal", "pneumonia"])
+def test_a_class_without_an_error_leaves_no_interval_to_what_counts_both(wrong: str) -> None:
+    # Of the other class 5 images are all right: a share that draws of them cannot change.
+    y_true = np.repeat([0, 1], [200, 5] if wrong == "normal" else [5, 200])
+    y_score = np.where(y_true == 1, 0.9, 0.1)
+    rows = np.flatnonzero(y_true == (wrong == "pneumonia"))[:30]
+    y_score[rows] = 1 - y_score[rows]
+    found = estimate_figures(y_true, y_score, resamples=200)
+    for name in ("balanced_accuracy", "f1"):
+        assert found[name].value is not None
+        assert (found[name].low, found[name].high) == (None, None), name
+    for name in ("accuracy", "average_precision", "brier"):
+        assert found[name].low < found[name].high
+
+
+def test_scores_that_are_none_are_refused_by_estimates() -> None:
+    for y_true, y_score in (([0, 1], [0.2, float("nan")]), ([0, 1], [0.2, 3.0]), ([0, 2], [0.2, 0.3])):
+        with pytest.raises(ValueError, match=r"y_true|y_score"):
+            estimate_figures(y_true, y_score)
+    assert estimate_figures([0.0, 1.0, 1.0], [0.2, 0.7, 0.4]) == estimate_figures([0, 1, 1], [0.2, 0.7, 0.4])
+
+
 def test_several_thresholds_have_the_figures_of_each() -> None:
     y_true, y_score = draw_probabilities(9)
     thresholds = (0.5, 0.2, 0.8)
@@ -196,7 +218,11 @@ def test_every_estimate_is_scikit_learns_figure(threshold: float) -> None:
         "brier": metrics.brier_score_loss(y_true, y_score),
     }
     assert {name: estimate.value for name, estimate in found.items()} == pytest.approx(expected)
+    is_bounded = all(0 < found[name].hits < found[name].of for name in ("sensitivity", "specificity"))
     for name, estimate in found.items():
+        if name in ("balanced_accuracy", "f1") and not is_bounded:
+            assert estimate.low is estimate.high is None
+            continue
         assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1, name
         if estimate.of is not None:
             assert estimate.hits / estimate.of == pytest.approx(estimate.value)

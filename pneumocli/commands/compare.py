@@ -24,9 +24,11 @@ def compare(
     runs: Runs = Path("runs"),
     output_format: OutputFormat = Format.TABLE,
 ) -> None:
-    """Compare two runs that were scored on the same images: is the difference more than chance?
+    """Compare two runs that were scored on the same images, figure by figure.
 
-    For a cross-validation its ensemble is compared. Both must have been scored by `evaluate`.
+    For a cross-validation its ensemble is compared. Both must have been scored by `evaluate`. It is
+    asked whether these two models differ on images like these by more than chance; another seed of the same
+    recipe is another model.
     """
     from pneumocli.core.comparison import compare_runs
     from pneumocli.core.finding import find_run

@@ -41,7 +41,7 @@ class Reliability:
             Review 78:1).
         ece: expected calibration error, 0 to 1: the mean over the images of the difference of mean score
             and share of pneumonia in their bin (Naeini et al. 2015, AAAI 29:2901), in 15 equal bins of
-            the probability of pneumonia.
+            the probability of pneumonia. Chance alone makes it more than 0, the more the fewer the images.
         log_loss: mean negative log likelihood, in nats, of probabilities clipped to 1e-7.
     """
 
@@ -99,8 +99,9 @@ def apply_temperature(y_score: ArrayLike, temperature: float) -> NDArray[np.floa
     """Return the calibrated probability, 1 / (1 + exp(-logit(p) / T)), float64 of the scores' shape.
 
     For an ensemble the score is the mean of its members' probabilities. The order of the scores stays,
-    so that an image is called the same by its score and the threshold as by both calibrated, but for
-    scores within 1e-7 of 0 or 1, which become one.
+    so that an image is called the same by its score and the threshold as by both calibrated, but where the
+    result is rounded: scores within 1e-7 of 0 or 1 become one, and so do, at a temperature near the lowest
+    that is fitted, scores further from them (0.05: from 0.863 on). Calls are made by scores as they are.
 
     Args:
         y_score: 0 to 1; clipped to 1e-7 from both ends.

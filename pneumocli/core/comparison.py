@@ -1,4 +1,7 @@
-"""Two models on the same images: is the difference more than chance among these images?"""
+"""Two models on the same images: would they differ on other images like these, too?
+
+Models, not recipes: another seed of one recipe is another model, and may differ as much.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +17,7 @@ from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, read_figures
 from pneumocli.core.listing import name_collection
-from pneumocli.core.metrics import call_labels
+from pneumocli.core.metrics import call_labels, check_scores
 from pneumocli.core.resampling import (
     RESAMPLES,
     bound_values,
@@ -26,6 +29,8 @@ from pneumocli.core.runs import EXTERNAL, Run
 from pneumocli.core.scores import Scores, read_scores
 from pneumocli.core.uncertainty import Z, compute_auc_covariance
 
+NO_ERROR = 1e-9  # a standard error of zero, but for rounding
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -33,14 +38,16 @@ class Difference:
 
     Attributes:
         first, second: the figure of each, 0 to 1.
-        low, high: 95 % interval of second - first.
-        p_value: of no difference; None where only the interval is computed.
+        low, high: 95 % interval of second - first; None where it would have no width, as where both call all
+            images alike.
+        p_value: of no difference between these two models on images like these; None where only the interval
+            is computed, or where a difference has no variance.
     """
 
     first: float
     second: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     p_value: float | None = None
 
 
@@ -158,15 +165,10 @@ def compare_scores(
         resamples, seed: of the bootstrap.
 
     Raises:
-        ValueError: the lengths differ, or there are fewer than two images of a class.
+        ValueError: as for `compute_metrics`, or there are fewer than two images of a class.
     """
-    truth = np.asarray(y_true).ravel()
-    scores = [np.asarray(row, dtype=np.float64).ravel() for row in (first, second)]
-    if any(row.shape != truth.shape for row in scores):
-        raise ValueError(
-            f"both models must score {len(truth)} images; "
-            f"received {len(scores[0])} and {len(scores[1])} scores"
-        )
+    (truth, ours_score), (_, theirs_score) = (check_scores(y_true, row) for row in (first, second))
+    scores = [ours_score, theirs_score]
     drawn = draw_resamples(truth, resamples, seed)
     once = np.ones((1, len(truth)), np.int64)
     ours, theirs = (
@@ -178,8 +180,7 @@ def compare_scores(
         found[name] = Difference(
             float(ours[name](once)[0]),
             float(theirs[name](once)[0]),
-            bounds.low,
-            bounds.high,
+            *bounds.told,
             _test_mcnemar(truth, scores, thresholds) if name == "accuracy" else None,
         )
     return found
@@ -192,9 +193,11 @@ def _compare_auc(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> Diffe
     difference = float(auc[1] - auc[0])
     # Rounding may leave a variance of zero a little below it.
     error = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0)))
-    errors_away = abs(difference) / error if error else np.inf if difference else 0.0
-    p_value = float(2 * norm.sf(errors_away))
-    return Difference(float(auc[0]), float(auc[1]), difference - Z * error, difference + Z * error, p_value)
+    found = float(auc[0]), float(auc[1])
+    if error < NO_ERROR:
+        return Difference(*found, None, None, None if abs(difference) > NO_ERROR else 1.0)
+    p_value = float(2 * norm.sf(abs(difference) / error))
+    return Difference(*found, difference - Z * error, difference + Z * error, p_value)
 
 
 def _test_mcnemar(

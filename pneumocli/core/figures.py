@@ -14,11 +14,10 @@ from pneumocli.core.errors import RunError
 from pneumocli.core.files import write_json
 from pneumocli.core.metrics import (
     Metrics,
-    PredictiveValues,
     compute_metrics,
-    project_values,
     summarize_folds,
 )
+from pneumocli.core.prevalence import PredictiveValues, project_values
 from pneumocli.core.reading import read_json
 from pneumocli.core.runs import Run
 from pneumocli.core.scores import Scores
@@ -34,7 +33,7 @@ class Figures(BaseModel):
     `models` is by name: "fold 1" and so on, "ensemble", "pooled" (all folds' held-out parts together, the
     mean of the repeats), or the single model's run; the last is the one that the run stands for. `folds`
     has mean and standard deviation over the folds, except on test. `estimates` has the same models' figures
-    with 95 % intervals, about the images that were scored. `predictive_values` are those at `prevalence`.
+    with 95 % intervals. `predictive_values` are those at `prevalence`.
     All of these are at the threshold 0.5; beside each stands the same at the decision's threshold.
     """
 
@@ -168,7 +167,6 @@ def _compute_at(
         found["folds"] = summarize_folds(members)
     if prevalence is not None:
         found["predictive_values"] = {
-            name: project_values(metrics.sensitivity, metrics.specificity, prevalence)
-            for name, metrics in models.items()
+            name: project_values(metrics, prevalence) for name, metrics in models.items()
         }
     return found

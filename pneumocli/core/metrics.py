@@ -77,36 +77,6 @@ def call_labels(y_score: ArrayLike, threshold: float = 0.5) -> NDArray[np.int64]
     return (np.asarray(y_score, dtype=np.float64) >= threshold).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class PredictiveValues:
-    """Shares of right calls where a stated share of all patients has pneumonia.
-
-    Attributes:
-        ppv: of those called pneumonia, the share that has it; None if nobody is called so.
-        npv: of those called normal, the share that is; None if nobody is called so.
-    """
-
-    ppv: float | None = None
-    npv: float | None = None
-
-
-def project_values(sensitivity: float, specificity: float, prevalence: float) -> PredictiveValues:
-    """Return PPV and NPV by Bayes' theorem, sensitivity and specificity taken to be the same elsewhere.
-
-    Altman and Bland 1994, BMJ 309:102.
-
-    Args:
-        sensitivity, specificity: of the images that were scored, 0 to 1.
-        prevalence: share of pneumonia elsewhere, 0 to 1.
-    """
-    found, missed = sensitivity * prevalence, (1 - sensitivity) * prevalence
-    left_alone, alarmed = specificity * (1 - prevalence), (1 - specificity) * (1 - prevalence)
-    return PredictiveValues(
-        ppv=found / (found + alarmed) if found + alarmed > 0 else None,
-        npv=left_alone / (left_alone + missed) if left_alone + missed > 0 else None,
-    )
-
-
 def average_scores(member_scores: ArrayLike) -> NDArray[np.float32]:
     """Return the ensemble's score: the mean of its members' probabilities.
 

@@ -31,6 +31,11 @@ class Interval:
         """Whether it has a width; without one the images are too few, or too easy, to bound the figure."""
         return self.low < self.high
 
+    @property
+    def told(self) -> tuple[float | None, float | None]:
+        """The bounds, or twice None where they say nothing."""
+        return (self.low, self.high) if self.says_something else (None, None)
+
 
 def draw_resamples(y_true: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int16]:
     """Return how often each image is drawn, (resamples, N): each class with replacement, its size kept."""

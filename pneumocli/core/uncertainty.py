@@ -1,8 +1,9 @@
 """How sure each figure is: 95 % intervals, from `y_true` and `y_score` or from counts.
 
 Shares of images (sensitivity, accuracy, ...) have Wilson's interval, the AUC DeLong's, and what is
-neither (F1, average precision, ...) a stratified bootstrap's. All of them are about the images
-scored: another hospital's may lie outside.
+neither (F1, average precision, ...) a stratified bootstrap's. All of them hold for other images drawn
+as those scored were, each taken as independent of the rest: where several are of one patient they are
+too narrow, and another hospital's figures may lie outside.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pneumocli.core.metrics import compute_metrics
+from pneumocli.core.metrics import check_scores, compute_metrics
 from pneumocli.core.resampling import (
     CONFIDENCE,
     RESAMPLES,
@@ -95,7 +96,8 @@ class Estimate:
 
     Attributes:
         value: 0 to 1.
-        low, high: the interval; None where it would have no width, as the AUC's of perfectly parted images.
+        low, high: the interval; None where it would have no width, as the AUC's of perfectly parted images,
+            or too little, as the F1's where a class is all right.
         hits, of: for a share of images, how many of how many; else None.
     """
 
@@ -141,17 +143,17 @@ def estimate_at(
     Raises:
         ValueError: as for `compute_metrics`.
     """
-    every = [compute_metrics(y_true, y_score, threshold) for threshold in thresholds]
-    truth, score = np.asarray(y_true).ravel(), np.asarray(y_score, dtype=np.float64).ravel()
+    truth, score = check_scores(y_true, y_score)
+    every = [compute_metrics(truth, score, threshold) for threshold in thresholds]
     drawn = draw_resamples(truth, resamples, seed)
 
     def estimate(compute: Weigh) -> Estimate:
         value = float(compute(np.ones((1, len(truth)), np.int64))[0])
-        return _bound_estimate(value, bound_values(compute_resampled(compute, drawn)))
+        return Estimate(value, *bound_values(compute_resampled(compute, drawn)).told)
 
     auc = Estimate(every[0].roc_auc)
     if np.bincount(truth, minlength=2).min() > 1:
-        auc = _bound_estimate(every[0].roc_auc, bound_auc(truth, score))
+        auc = Estimate(every[0].roc_auc, *bound_auc(truth, score).told)
     # What goes by no threshold, and costs most, is computed once.
     weighted = weigh_figures(truth, score)
     average_precision, brier = estimate(weighted["average_precision"]), estimate(weighted["brier"])
@@ -159,13 +161,17 @@ def estimate_at(
     for metrics, threshold in zip(every, thresholds, strict=True):
         weighted = weigh_figures(truth, score, threshold)
         tn, fp, fn, tp = metrics.tn, metrics.fp, metrics.fn, metrics.tp
+        balanced_accuracy, f1 = estimate(weighted["balanced_accuracy"]), estimate(weighted["f1"])
+        if not tn * fp * fn * tp:
+            # A class that is all right, or all wrong, is so in every draw, however few its images.
+            balanced_accuracy, f1 = Estimate(balanced_accuracy.value), Estimate(f1.value)
         found.append(
             {
                 "roc_auc": auc,
                 "average_precision": average_precision,
                 "accuracy": _estimate_share(tp + tn, len(truth)),
-                "balanced_accuracy": estimate(weighted["balanced_accuracy"]),
-                "f1": estimate(weighted["f1"]),
+                "balanced_accuracy": balanced_accuracy,
+                "f1": f1,
                 "sensitivity": _estimate_share(tp, tp + fn),
                 "specificity": _estimate_share(tn, tn + fp),
                 "ppv": _estimate_share(tp, tp + fp),
@@ -174,10 +180,6 @@ def estimate_at(
             }
         )
     return found
-
-
-def _bound_estimate(value: float, bounds: Interval) -> Estimate:
-    return Estimate(value, bounds.low, bounds.high) if bounds.says_something else Estimate(value)
 
 
 def _estimate_share(hits: int, n: int) -> Estimate:

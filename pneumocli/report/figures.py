@@ -10,7 +10,7 @@ from pneumocli.core.figures import ENSEMBLE_NAME, Figures
 from pneumocli.core.metrics import FIGURES, Metrics
 from pneumocli.core.wording import show_plain
 from pneumocli.report.tables import SOURCES, start_table, write_caption
-from pneumocli.report.words import describe_rule
+from pneumocli.report.words import describe_rule, name_worse
 
 FIGURE_TITLES = {
     "roc_auc": "AUC-ROC",
@@ -30,6 +30,8 @@ ESTIMATE_TITLES = {
 }
 
 NO_INTERVAL = "a dash: nothing to count, or too few errors or images to bound it"
+NO_DIFFERENCE = "a dash: both call all images alike, or the images are too few to bound the difference"
+INDEPENDENT = "each image taken as independent: several of one patient make them too narrow"
 
 RELIABILITY_TITLES = {"brier": "Brier score", "ece": "ECE, 15 equal bins", "log_loss": "log loss"}
 
@@ -128,11 +130,11 @@ def tabulate_estimates(figures: Figures, name: str) -> Table:
     table = start_table(f"{title}, with 95 % intervals", ["", "figure", "95 % interval", "images"])
     for figure, shown in ESTIMATE_TITLES.items():
         found = estimates[figure]
-        bounds = "-" if found.low is None else f"{found.low:.4f} to {found.high:.4f}"
+        bounds = show_bounds(found.low, found.high)
         table.add_row(
             shown, _show(found.value), bounds, "" if found.of is None else f"{found.hits}/{found.of}"
         )
-    table.caption = "Wilson for counts, DeLong for AUC, bootstrap for the rest; for these images only"
+    table.caption = f"Wilson for counts, DeLong for AUC, bootstrap for the rest; {INDEPENDENT}"
     if any(found.low is None for found in estimates.values()):
         table.caption += f"\n{NO_INTERVAL}"
     return table
@@ -159,8 +161,7 @@ def tabulate_calibration(figures: Figures, name: str) -> Table:
         f"{decision.images} {SOURCES[decision.source]}"
     )
     if found.worse:
-        worse = " and ".join(RELIABILITY_TITLES[figure].partition(",")[0] for figure in found.worse)
-        caption += f". On these images it makes the probabilities worse: {worse}"
+        caption += f". On these images it makes the probabilities worse: {name_worse(found)}"
     table.caption = write_caption(caption)
     return table
 
@@ -172,7 +173,8 @@ def tabulate_predictive_values(figures: Figures, names: Sequence[str]) -> Table:
         names: which models, in this order.
     """
     title = f"{name_source(figures)}: {_name_split(figures)}, at a prevalence of {figures.prevalence:g}"
-    table = start_table(title, ["", "threshold", "sensitivity", "specificity", "PPV", "NPV"])
+    table = start_table(title, ["", "threshold", "PPV", "95 % interval", "NPV", "95 % interval"])
+    is_bounded = True
     for models, values in (
         (figures.models, figures.predictive_values),
         (figures.at_rule, figures.predictive_values_at_rule),
@@ -180,17 +182,20 @@ def tabulate_predictive_values(figures: Figures, names: Sequence[str]) -> Table:
         if models is None or values is None:
             continue
         for name in names:
-            metrics, found = models[name], values[name]
+            found = values[name]
+            is_bounded = is_bounded and found.ppv_low is not None
             table.add_row(
                 Text(name),
-                f"{metrics.threshold:.4f}",
-                f"{metrics.sensitivity:.4f}",
-                f"{metrics.specificity:.4f}",
+                f"{models[name].threshold:.4f}",
                 _show(found.ppv),
+                show_bounds(found.ppv_low, found.ppv_high),
                 _show(found.npv),
+                show_bounds(found.npv_low, found.npv_high),
             )
         table.add_section()
     table.caption = "by Bayes' theorem, sensitivity and specificity being taken to be those of these images"
+    if not is_bounded:
+        table.caption += f"\n{NO_INTERVAL}"
     return table
 
 
@@ -205,22 +210,31 @@ def tabulate_comparison(found: Comparison) -> Table:
             f"{difference.first:.4f}",
             f"{difference.second:.4f}",
             f"{difference.second - difference.first:+.4f}",
-            f"{difference.low:+.4f} to {difference.high:+.4f}",
+            show_bounds(difference.low, difference.high, "+.4f"),
             "" if difference.p_value is None else f"{difference.p_value:.2g}",
         )
     thresholds = (
         f"{letter} at {threshold:.4f}, rule {rule}"
         for letter, threshold, rule in zip("AB", found.thresholds, found.rules, strict=True)
     )
-    table.caption = write_caption(
+    caption = (
         f"{'; '.join(thresholds)}. p: DeLong for AUC, exact McNemar for accuracy; intervals of the rest: "
-        "paired bootstrap"
+        "paired bootstrap. All are of these two models on other images like these: another seed of the same "
+        "recipe is another model"
     )
+    if any(difference.low is None for difference in found.differences.values()):
+        caption += f". {NO_DIFFERENCE[0].upper()}{NO_DIFFERENCE[1:]}"
+    table.caption = write_caption(caption)
     return table
 
 
 def _name_split(figures: Figures) -> str:
     return figures.split.replace("_", "-")
+
+
+def show_bounds(low: float | None, high: float | None, form: str = ".4f") -> str:
+    """Return an interval, or a dash where there is none."""
+    return "-" if low is None or high is None else f"{low:{form}} to {high:{form}}"
 
 
 def _show(value: float | None) -> str:

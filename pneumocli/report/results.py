@@ -7,9 +7,16 @@ from pneumocli.core.metrics import FIGURES, Metrics
 from pneumocli.core.summary import Scored
 from pneumocli.core.uncertainty import Estimate
 from pneumocli.report.facts import Row, Table
-from pneumocli.report.figures import ESTIMATE_TITLES, FIGURE_TITLES, NO_INTERVAL, RELIABILITY_TITLES
+from pneumocli.report.figures import (
+    ESTIMATE_TITLES,
+    FIGURE_TITLES,
+    INDEPENDENT,
+    NO_INTERVAL,
+    RELIABILITY_TITLES,
+    show_bounds,
+)
 from pneumocli.report.tables import SOURCES
-from pneumocli.report.words import FAR, name_split, show_estimate
+from pneumocli.report.words import FAR, find_far_moves, name_split, name_worse, show_estimate
 
 
 def tabulate_best(scored: Scored) -> Table:
@@ -23,12 +30,11 @@ def tabulate_best(scored: Scored) -> Table:
             estimate = Estimate(getattr(scored.metrics, figure))
         else:
             continue
-        bounds = "-" if estimate.low is None else f"{estimate.low:.4f} to {estimate.high:.4f}"
         if estimate.low is None and scored.estimates is not None:
             note = f" {NO_INTERVAL[0].upper()}{NO_INTERVAL[1:]}."
         value = "-" if estimate.value is None else f"{estimate.value:.4f}"
         counts = "" if estimate.of is None else f"{estimate.hits} of {estimate.of}"
-        rows.append(Row(shown, (value, bounds, counts)))
+        rows.append(Row(shown, (value, show_bounds(estimate.low, estimate.high), counts)))
     return Table(
         f"{scored.metrics.n} {name_split(scored)} of {scored.figures.data}, {scored.name} at "
         f"{scored.metrics.threshold:.4f}",
@@ -36,7 +42,7 @@ def tabulate_best(scored: Scored) -> Table:
         ("value", "95 % interval", "images"),
         tuple(rows),
         note="Intervals: Wilson for counts, DeLong for the AUC, a stratified bootstrap for the "
-        f"rest. They are about these images only.{note}",
+        f"rest. They are of other images drawn like these, {INDEPENDENT}.{note}",
     )
 
 
@@ -45,12 +51,12 @@ def tabulate_move(scored: Scored) -> Table | None:
     decision, moved = scored.figures.decision, scored.moved
     if decision is None or moved is None:
         return None
-    names = ("sensitivity", "specificity")
+    names, far = ("sensitivity", "specificity"), find_far_moves(scored)
     rows = tuple(
         Row(
             name,
             (f"{getattr(decision, name):.4f}", f"{getattr(scored.metrics, name):.4f}", f"{move:+.4f}"),
-            is_marked=abs(move) > FAR,
+            is_marked=name in far,
         )
         for name, move in zip(names, moved, strict=True)
     )
@@ -60,7 +66,8 @@ def tabulate_move(scored: Scored) -> Table | None:
         ("where the rule was fixed", "here", "moved"),
         rows,
         note=f"Fixed on {decision.images} {SOURCES[decision.source]} of {decision.data}. A rule keeps its "
-        f"word on images like its own; a move of more than {FAR:g} is marked.",
+        f"word on images like its own; a move of more than {FAR:g} is marked where chance alone (95 % "
+        "intervals) does not explain it.",
     )
 
 
@@ -72,13 +79,16 @@ def tabulate_prevalence(scored: Scored) -> Table | None:
     if values is None or scored.figures.prevalence is None:
         return None
     rows = tuple(
-        Row(shown, ("-" if value is None else f"{value:.4f}",))
-        for shown, value in ((ESTIMATE_TITLES["ppv"], values.ppv), (ESTIMATE_TITLES["npv"], values.npv))
+        Row(ESTIMATE_TITLES[name], ("-" if value is None else f"{value:.4f}", show_bounds(low, high)))
+        for name, value, low, high in (
+            ("ppv", values.ppv, values.ppv_low, values.ppv_high),
+            ("npv", values.npv, values.npv_low, values.npv_high),
+        )
     )
     return Table(
         f"At a prevalence of {scored.figures.prevalence:g}",
         "figure",
-        ("value",),
+        ("value", "95 % interval"),
         rows,
         note="By Bayes' theorem, sensitivity and specificity being taken to be those of these images.",
     )
@@ -144,8 +154,7 @@ def tabulate_calibration(scored: Scored) -> Table | None:
         f"{decision.images} {SOURCES[decision.source]}."
     )
     if found.worse:
-        worse = " and ".join(RELIABILITY_TITLES[name].partition(",")[0] for name in found.worse)
-        note += f" On these images it makes the probabilities worse: {worse}."
+        note += f" On these images it makes the probabilities worse: {name_worse(found)}."
     rows = tuple(
         Row(
             shown,

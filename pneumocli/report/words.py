@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from pneumocli.core.audit import Kind
+from pneumocli.core.calibration import Calibration
 from pneumocli.core.config import Schedule, TrainConfig
 from pneumocli.core.decision import Decision
 from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME
@@ -20,7 +21,7 @@ SPLIT_WORDS = {
     "all": "images",
     "train": "training",
 }
-# A rule that moved by more than this share of a class is named among the limits.
+# A rule that moved by more than this share of a class, and not by chance, is named among the limits.
 FAR = 0.05
 
 MEDMNIST = (
@@ -142,6 +143,30 @@ def describe_move(scored: Scored) -> Iterator[str]:
     )
 
 
+def name_worse(calibration: Calibration) -> str:
+    """Return which figures the temperature makes worse, in words."""
+    shown = {"brier": "Brier score", "ece": "ECE", "log_loss": "log loss"}
+    return " and ".join(shown[name] for name in calibration.worse)
+
+
+def find_far_moves(scored: Scored) -> dict[str, float]:
+    """Return how far sensitivity and specificity moved, where that is far and not by chance alone.
+
+    That is, where the value at which the rule was fixed lies outside the 95 % interval of the one here. Where
+    there are no intervals what is far is named.
+    """
+    decision, moved = scored.figures.decision, scored.moved
+    if decision is None or moved is None:
+        return {}
+    found = {}
+    for name, move in zip(("sensitivity", "specificity"), moved, strict=True):
+        estimate = (scored.estimates or {}).get(name, Estimate())
+        low, high = estimate.low or 0.0, estimate.high or 0.0
+        if abs(move) > FAR and not low <= getattr(decision, name) <= high:
+            found[name] = move
+    return found
+
+
 def show_estimate(value: float, found: Mapping[str, Estimate], figure: str) -> str:
     """Return a figure with its interval, where there is one."""
     estimate = found.get(figure)
@@ -228,14 +253,16 @@ def list_limits(summary: Summary) -> list[str]:
         limits.append("The network began with random weights, not with pretrained ones.")
     if best is None or best.figures.split != "test":
         limits.append("No test images were scored: how the run does on images from elsewhere is not known.")
-    if best is not None and best.moved is not None:
+    if best is not None:
         limits += [
             f"The rule did not keep its {name} on the {name_split(best)}: it moved by {move:+.4f}."
-            for name, move in zip(("sensitivity", "specificity"), best.moved, strict=True)
-            if abs(move) > FAR
+            for name, move in find_far_moves(best).items()
         ]
     if best is not None and best.figures.calibration is not None and best.figures.calibration.worse:
-        limits.append(f"The temperature makes the probabilities of the {name_split(best)} worse.")
+        limits.append(
+            f"The temperature makes the probabilities of the {name_split(best)} worse by "
+            f"{name_worse(best.figures.calibration)}."
+        )
     if summary.decision is not None and summary.decision.source == "val":
         also = ", which also said when training stops" if record.settings.early_stopping else ""
         limits.append(
@@ -246,8 +273,8 @@ def list_limits(summary: Summary) -> list[str]:
         limits.append("No data from elsewhere were scored.")
     limits += [
         f"This is one run of one seed ({record.settings.seed}); the intervals say nothing of other "
-        "seeds, nor "
-        "of another hospital's images.",
+        "seeds, nor of another hospital's images, and take each image as independent of the rest: where "
+        "several are of one patient they are too narrow.",
         "Nothing is known of age, sex or other groups of patients: the run has no figures by group.",
         f"Near duplicates are found by the correlation of pixels (above {NEAR_CORRELATION:g}) alone.",
     ]
