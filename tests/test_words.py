@@ -10,7 +10,8 @@ from written import write_run, write_scored
 from pneumocli.core.config import RECIPES
 from pneumocli.core.records import GroupsRecord
 from pneumocli.core.runs import Run
-from pneumocli.core.summary import Summary, summarize_run
+from pneumocli.core.summary import Scored, Summary, summarize_run
+from pneumocli.core.uncertainty import Estimate, bound_share
 from pneumocli.report.checklist import list_items
 from pneumocli.report.words import (
     describe_groups,
@@ -19,6 +20,7 @@ from pneumocli.report.words import (
     describe_loss,
     describe_optimizer,
     describe_trained_on,
+    find_far_moves,
     list_limits,
     name_model,
 )
@@ -104,6 +106,54 @@ def test_a_single_model_is_one_whatever_it_is_called(name: str, tmp_path: Path) 
     summary = summarize_single(tmp_path, True, name)
     assert summary.best is not None
     assert name_model(summary.best) == "the model"
+
+
+def move(scored: Scored, there: float, hits: int, of: int) -> Scored:
+    """As if the rule had been fixed at a specificity, and `hits` of `of` were called right here."""
+    assert scored.figures.decision is not None
+    bounds = bound_share(hits, of)
+    decision = scored.figures.decision.model_copy(
+        update={"specificity": there, "sensitivity": scored.metrics.sensitivity}
+    )
+    return replace(
+        scored,
+        figures=scored.figures.model_copy(update={"decision": decision}),
+        metrics=replace(scored.metrics, specificity=hits / of),
+        estimates={"specificity": Estimate(hits / of, bounds.low, bounds.high, hits, of)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "hits", "of", "is_far"),
+    [(0.8, 13, 20, False), (0.8, 650, 1000, True), (0.8, 780, 1000, False), (0.98, 208, 234, True)],
+)
+def test_a_move_is_far_where_chance_does_not_explain_it(
+    there: float, hits: int, of: int, is_far: bool, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path)
+    write_scored(run)
+    summary = summarize_run(run)
+    assert summary.best is not None
+    moved = move(summary.best, there, hits, of)
+    assert find_far_moves(moved) == ({"specificity": pytest.approx(hits / of - there)} if is_far else {})
+    limits = list_limits(replace(summary, scored={"test": moved}))
+    assert any("did not keep its specificity" in limit for limit in limits) is is_far
+
+
+def test_what_the_temperature_makes_worse_is_named(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    write_scored(run)
+    summary = summarize_run(run)
+    assert summary.best is not None and summary.best.figures.calibration is not None
+    for worse, words in (
+        (("ece",), "worse by ECE."),
+        (("brier", "log_loss"), "by Brier score and log loss."),
+    ):
+        calibration = replace(summary.best.figures.calibration, worse=worse)
+        figures = summary.best.figures.model_copy(update={"calibration": calibration})
+        limits = list_limits(replace(summary, scored={"test": replace(summary.best, figures=figures)}))
+        (limit,) = (limit for limit in limits if "temperature" in limit)
+        assert limit.endswith(words)
 
 
 def test_the_checklist_says_the_same(tmp_path: Path) -> None:
