@@ -11,18 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pneumocli.core import audit
-from pneumocli.core.audit import (
-    Kind,
-    audit_dataset,
-    digest_images,
-    identify,
-    identify_seen,
-    is_official_split,
-    read_kind,
-)
+from pneumocli.core import identity
+from pneumocli.core.audit import audit_dataset, list_faults
 from pneumocli.core.data import NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset, Split, load_dataset
 from pneumocli.core.errors import DataError
+from pneumocli.core.identity import Kind, digest_images, identify, identify_seen, is_official_split, read_kind
 from pneumocli.core.official import SOURCES
 
 REAL = Path(os.environ.get("PNEUMOCLI_DATA") or "no such file")
@@ -51,6 +44,17 @@ def plant(dataset: Dataset, *copies: tuple[tuple[str, int], tuple[str, int]]) ->
     return replace(dataset, splits=splits)
 
 
+def test_faults_are_test_images_known_from_elsewhere_and_two_labels_for_one() -> None:
+    assert list_faults(make_dataset()) == []
+    assert list_faults(plant(make_dataset(), (("train", 0), ("val", 0)))) == []
+    (line,) = list_faults(plant(make_dataset(), (("train", 0), ("test", 0)), (("train", 1), ("test", 1))))
+    assert "both train and test, byte for byte: 2," in line
+    (line,) = list_faults(plant(make_dataset(), (("val", 7), ("test", 8))))
+    assert "both val and test, byte for byte: 1," in line
+    (line,) = list_faults(plant(make_dataset(), (("train", 0), ("train", 14))))
+    assert "differing labels: 1;" in line
+
+
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> Dataset:
     """A small data set that stands for the official one: its digests are the known ones."""
@@ -60,9 +64,9 @@ def known(monkeypatch: pytest.MonkeyPatch) -> Dataset:
         for name, split in dataset.splits.items()
         for label in (NORMAL, PNEUMONIA)
     }
-    assert digests.keys() == audit.KNOWN_DIGESTS.keys()
-    monkeypatch.setattr(audit, "KNOWN_DIGESTS", digests)
-    monkeypatch.setattr(audit, "KAGGLE_TRAIN_COUNTS", (2, 9))
+    assert digests.keys() == identity.KNOWN_DIGESTS.keys()
+    monkeypatch.setattr(identity, "KNOWN_DIGESTS", digests)
+    monkeypatch.setattr(identity, "KAGGLE_TRAIN_COUNTS", (2, 9))
     return dataset
 
 
@@ -199,7 +203,7 @@ def test_file_is_recognised_by_its_md5(tmp_path: Path, monkeypatch: pytest.Monke
 def test_kaggle_file_is_recognised_by_its_md5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "archive.npz"
     path.write_bytes(b"any bytes")
-    monkeypatch.setattr(audit, "KAGGLE_MD5", hashlib.md5(b"any bytes").hexdigest())
+    monkeypatch.setattr(identity, "KAGGLE_MD5", hashlib.md5(b"any bytes").hexdigest())
     assert identify(make_dataset(), path).kind == Kind.KAGGLE
 
 

@@ -121,6 +121,7 @@ def test_every_way_to_name_images(xrays: Path) -> None:
         ("- -", 2),
         ("- --files-from -", 2),
         ("xrays/00.png --output xrays", 2),
+        ("xrays/00.png --output answers.xlsx", 2),
         ("xrays/00.png --output -", 2),
         ("xrays/00.png --output /dev/null", 2),
         ("xrays/00.png --format xml", 2),

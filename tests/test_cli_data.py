@@ -16,7 +16,7 @@ pytest_plugins = ["trained"]
 
 
 @pytest.mark.usefixtures("tiny_commands")
-def test_own_images_from_training_to_figures(tmp_path: Path) -> None:
+def test_own_images_from_training_to_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, runs_dir = tmp_path / "xrays", tmp_path / "runs"
     draw_files(folder, [*name_files((20, 20)), "normal/.hidden.png"], pixels=50)
     (folder / "notes.txt").touch()
@@ -35,6 +35,12 @@ def test_own_images_from_training_to_figures(tmp_path: Path) -> None:
     assert "is not the data set" not in result.stderr
     assert is_picture(runs_dir / "cv-1" / "roc_test.png")
     assert "too good" in fail("evaluate", "--data", folder, "--split", "all")
+
+    # Without a name the official images are not taken for them, nor fetched.
+    monkeypatch.delenv("PNEUMOCLI_DATA", raising=False)
+    assert "trained on own images, xrays; name those to score with --data" in fail("evaluate")
+    monkeypatch.setenv("PNEUMOCLI_DATA", str(folder))
+    assert json.loads(succeed("evaluate", "--format", "json").stdout) == content
 
 
 OWN_FAULTS: dict[str, Callable[[Path], object]] = {

@@ -56,7 +56,7 @@ def test_evaluate_at_another_rule_leaves_the_decision(cv_copy: Run) -> None:
     assert scored["decision"]["rule"] == "0.625"
     assert {metrics["threshold"] for metrics in scored["at_rule"].values()} == {0.625}
     shown = succeed("evaluate", cv_copy.path, "--data", "synthetic", "--rule", "0.625").stdout
-    assert "rule 0.625, fixed on" in " ".join(shown.split())
+    assert "0.6250: given as 0.625, and tried on" in " ".join(shown.split())
     assert (cv_copy.path / DECISION).read_bytes() == before
     assert read_scored(cv_copy)["decision"] == json.loads(before)
 

@@ -128,7 +128,8 @@ def test_a_group_in_two_splits_is_warned_of(tmp_path: Path) -> None:
     told: list[str] = []
     read_collection(write_groups(tmp_path, "a", "a", "b", "c", splits=splits), 28, notify=told.append)
     (line,) = [line for line in told if "warning" in line]
-    assert "(1 times)" in line
+    assert "1 of 3 groups" in line
+    assert "the first: a, in train, val)" in line
 
 
 def test_progress_counts_every_image(folder: Path) -> None:

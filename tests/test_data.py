@@ -194,7 +194,17 @@ def test_missing_key_is_named(data_arrays: Arrays, tmp_path: Path, key: str) -> 
 def test_archive_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"
     np.savez(path, x=np.arange(3))
-    assert "not PneumoniaMNIST" in refuse(path)
+    line = refuse(path)
+    assert "not of PneumoniaMNIST's form" in line and "(found: x)" in line
+
+
+@pytest.mark.parametrize("name", ["list.tsv", "images.zip", "book.xlsx", "notes"])
+def test_other_kinds_of_files_are_told_what_is_taken(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("path\tlabel\n")
+    line = refuse(path)
+    assert "is no .npz file" in line and ".csv" in line
+    assert "pickle" not in line and "fetch" not in line
 
 
 WRONG_ARRAYS: dict[str, tuple[str, Callable[[Array], Array]]] = {

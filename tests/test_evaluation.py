@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from small import FOLDS, copy_run
 
 from pneumocli.core.artefact import load_model, read_card, save_model
-from pneumocli.core.audit import KNOWN_DIGESTS, digest_images
 from pneumocli.core.calibration import measure_calibration
 from pneumocli.core.data import NORMAL, PNEUMONIA, SPLIT_NAMES, Dataset
 from pneumocli.core.decision import fix_decision, read_decision
@@ -28,6 +27,7 @@ from pneumocli.core.evaluation import (
 from pneumocli.core.figures import ENSEMBLE_NAME, name_fold, read_figures, write_figures
 from pneumocli.core.finding import find_predictor
 from pneumocli.core.hashes import record_hash
+from pneumocli.core.identity import KNOWN_DIGESTS, digest_images
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.joining import split_classifier
 from pneumocli.core.metrics import compute_metrics

@@ -136,6 +136,15 @@ def test_more_folds_than_groups_of_the_smaller_class(folds: int) -> None:
     assert len(make_folds(labels, 3, 0, groups)) == 3
 
 
+@pytest.mark.parametrize(
+    ("groups", "words"), [([0, 0, 0, 1, 2, 3], "in a single group"), ([0, 1, 2, 3, 4, 5], "a single one")]
+)
+def test_a_class_in_one_piece_leaves_no_folds(groups: list[int], words: str) -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1]) if words.startswith("in") else np.array([0, 1, 1, 1, 1, 1])
+    with pytest.raises(DataError, match=rf"{words}, so that no folds .*3 are asked for.* pneumocli train$"):
+        make_folds(labels, 3, 0, np.array(groups))
+
+
 def test_groups_that_leave_a_fold_without_a_class() -> None:
     labels, groups = np.array([1, 0, 1, 0, 1]), np.array([3, 2, 6, 6, 6])
     refused = set()

@@ -61,6 +61,23 @@ def test_images_without_splits_are_divided_by_the_seed(form: str, folder: Path) 
     assert any("divided by seed 3" in line for line in told)
 
 
+def test_a_training_image_among_those_of_test_is_told(small_dataset: Dataset, tmp_path: Path) -> None:
+    arrays = {
+        f"{name}_{part}": getattr(split, part)
+        for name, split in small_dataset.splits.items()
+        for part in ("images", "labels")
+    }
+    told: list[str] = []
+    for copies, path in ((0, tmp_path / "good.npz"), (2, tmp_path / "leaky.npz")):
+        arrays["test_images"] = arrays["test_images"].copy()
+        arrays["test_images"][:copies] = arrays["train_images"][:copies]
+        arrays["test_labels"][:copies] = arrays["train_labels"][:copies]
+        np.savez(path, **arrays)
+        read_data(path, notify=told.append)
+    (line,) = told
+    assert line.startswith("warning: leaky.npz") and "both train and test, byte for byte: 2," in line
+
+
 def test_size_is_that_of_the_images(folder: Path) -> None:
     assert gather_data(str(folder), 48).dataset.pixels == 48
 

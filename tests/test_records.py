@@ -19,6 +19,16 @@ def test_whatever_else_differs_is_other_work(changes: dict[str, Any]) -> None:
     assert not make_record().same_work(make_record(**changes))
 
 
+def test_images_that_changed_under_the_same_name_are_told_as_such() -> None:
+    record = make_record()
+    edited = record.data.model_copy(update={"digest": "1" * 64, "train_images": 7})
+    words = record.find_other_inputs(make_record(data=edited))
+    assert words is not None and words.startswith(f"other images of {record.data.name} than it has now")
+    assert words.endswith(f"({record.data.train_images} training images then, 7 now)")
+    other = record.find_other_inputs(make_record(data=edited.model_copy(update={"name": "b.npz"})))
+    assert other == f"the images of {record.data.name}, not those of b.npz"
+
+
 def test_record_is_the_same_after_json() -> None:
     record = make_record()
     assert RunRecord.model_validate_json(record.model_dump_json()) == record

@@ -193,7 +193,7 @@ def test_rule_of_0_5_is_shown_once(
 ) -> None:
     text = print_tables(tabulate_figures(make_decided(tmp_path, "test", "0.5")), monkeypatch, capsys)
     assert len(list_rows(text, "ensemble")) == 2  # figures and counts
-    assert "rule 0.5, fixed on" in " ".join(text.split())
+    assert "given as 0.5, and tried on" in " ".join(text.split())
 
 
 def test_intervals_are_those_at_the_rule(

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from written import EPOCHS, draw_picture, write_run, write_scored
 
-from pneumocli.core.audit import Kind
 from pneumocli.core.decision import fix_decision, read_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import read_figures, write_figures
+from pneumocli.core.identity import Kind
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.runs import DECISION, EXTERNAL, HISTORY
 from pneumocli.core.scores import OUT_OF_FOLD, read_scores

@@ -19,6 +19,7 @@ from pneumocli.report.words import (
     describe_input,
     describe_loss,
     describe_optimizer,
+    describe_rule,
     describe_trained_on,
     find_far_moves,
     list_limits,
@@ -33,6 +34,16 @@ def test_loss_and_optimizer_are_those_of_the_settings() -> None:
     assert "with gamma 2" in describe_loss(ORIGINAL)
     assert describe_optimizer(ORIGINAL) == "Adam at 0.0001 for the head, then Adam at 1e-05"
     assert "then AdamW (weight decay 0.01) at 0.0001 falling as a cosine" in describe_optimizer(ROBUST)
+
+
+def test_a_number_for_a_rule_was_given_and_not_fixed(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    write_scored(run)
+    decision = summarize_run(run).decision
+    assert decision is not None
+    assert describe_rule(decision).startswith("rule youden, fixed on ")
+    given = decision.model_copy(update={"rule": "0.4"})
+    assert describe_rule(given).startswith("given as 0.4, and tried on ")
 
 
 def test_a_probe_is_told_beside_the_head() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from pneumocli.core.audit import OFFICIAL_SEEN
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.decision import Source, fix_decision, write_decision
 from pneumocli.core.figures import (
@@ -17,6 +16,7 @@ from pneumocli.core.figures import (
     write_figures,
 )
 from pneumocli.core.files import write_json
+from pneumocli.core.identity import OFFICIAL_SEEN
 from pneumocli.core.records import DataRecord, GroupsRecord, Kind, RunRecord, WeightsRecord
 from pneumocli.core.runs import HISTORY, MODEL, Run, create_run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, Scores, write_scores

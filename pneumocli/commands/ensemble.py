@@ -31,7 +31,7 @@ def ensemble(
     The frozen trunk is in it once. Its figures are printed beside its members'. A named run whose folds were
     trained one by one, with cv --fold, is completed first: its rule and temperature are fixed.
     """
-    from pneumocli.commands.scoring import complete_folds, gather_split_data
+    from pneumocli.commands.scoring import check_named, complete_folds, gather_split_data
     from pneumocli.commands.show import draw_scored, draw_training, show_figures
     from pneumocli.core.finding import find_folds
     from pneumocli.core.resume import read_inputs
@@ -51,6 +51,8 @@ def ensemble(
         if not found.is_complete:
             # What the folds were trained on is what they are scored on, unless other data are named.
             data = data or read_inputs(found).data
+        check_named(found, data)  # before a model is built that could then not be scored
+        if not found.is_complete:
             trained_on = complete_folds(found, listen, quiet)
             draw_training(found, OUT_OF_FOLD, trained_on, quiet)
         check_complete(found)

@@ -243,6 +243,12 @@ def _choose_format(asked: RowFormat | None, output: Path | None) -> RowFormat:
         raise typer.BadParameter(f"--output takes the name of a file; received {output}")
     if asked is None and output is not None and output.suffix[1:] in list(RowFormat):
         return RowFormat(output.suffix[1:])
+    if asked is None and output is not None and output.suffix not in ("", ".txt"):
+        known = ", ".join(f".{form}" for form in RowFormat if form is not RowFormat.TABLE)
+        raise typer.BadParameter(
+            f"--output takes a name that ends in {known} or .txt; received {output.name}: give one of them, "
+            "or --format"
+        )
     return asked or RowFormat.TABLE
 
 

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 from pneumocli.commands.options import SplitName
-from pneumocli.core.audit import is_official_split
 from pneumocli.core.data import Dataset
+from pneumocli.core.errors import DataError
 from pneumocli.core.fetch import SYNTHETIC
+from pneumocli.core.identity import Kind, is_official_split, read_kind
 from pneumocli.core.inputs import add_groups, choose_scored, gather_data
+from pneumocli.core.official import read_named
 from pneumocli.core.progress import Listener
 from pneumocli.core.resume import read_inputs
 from pneumocli.core.runs import Run
@@ -36,6 +38,19 @@ def complete_folds(run: Run, listen: Listener, quiet: bool) -> Dataset:
     return data.dataset
 
 
+def check_named(run: Run, data: str | None) -> None:
+    """Refuse to take the official images for a run on own ones, which does not keep where these lie.
+
+    Raises:
+        DataError: no images are named.
+    """
+    is_named = data is not None or read_named("PNEUMOCLI_DATA") is not None
+    if read_kind(run.record.data.identity) is Kind.OWN and not is_named:
+        raise DataError(
+            f"{run.path} was trained on own images, {run.record.data.name}; name those to score with --data"
+        )
+
+
 def gather_split_data(
     run: Run,
     data: str | None,
@@ -56,6 +71,7 @@ def gather_split_data(
 
     if data is None and run.synthetic:
         data = SYNTHETIC
+    check_named(run, data)
     pixels = run.record.data.pixels if size is None else size
     found = gather_data(data, pixels, seed=None, listen=listen, notify=notify)
     dataset, chosen = choose_scored(

@@ -15,6 +15,7 @@ from pneumocli.core.errors import DataError, ImageError
 from pneumocli.core.images import describe_steps, read_images
 from pneumocli.core.listing import SHOWN, ImageFile, list_files, name_collection
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
+from pneumocli.core.wording import show_plain
 
 
 def read_collection(
@@ -73,11 +74,15 @@ def _number_groups(path: Path, files: Sequence[ImageFile], notify: Notice) -> ND
     groups = [file.group for file in files if file.group is not None]
     if not groups:
         return None
-    torn = len({(file.group, file.split) for file in files}) - len(set(groups))
+    splits: dict[str, list[str]] = {}
+    for group, split in dict.fromkeys((file.group, file.split) for file in files):
+        splits.setdefault(group or "", []).append(split or "")
+    torn = [group for group, found in splits.items() if len(found) > 1]
     if torn:
         notify(
-            f"warning: {name_collection(path)}: images of one group stand in several splits ({torn} times), "
-            "which makes figures too good"
+            f"warning: {name_collection(path)}: {len(torn)} of {len(splits)} groups have images in more than "
+            f"one split, which makes figures too good (the first: {show_plain(torn[0])}, in "
+            f"{', '.join(splits[torn[0]])}); keep each in one"
         )
     return np.unique(groups, return_inverse=True)[1].astype(np.int64)
 

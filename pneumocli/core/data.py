@@ -149,13 +149,6 @@ def load_dataset(path: Path) -> Dataset:
         DataError: the file is missing, unreadable, or not of that form.
     """
     arrays = _read_arrays(path)
-    missing = [key for key in KEYS if key not in arrays]
-    if missing:
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise DataError(
-            f"{path} is not PneumoniaMNIST: it lacks {', '.join(missing)} (found: {found}); "
-            "get the official file with: pneumocli fetch"
-        )
     splits = {
         name: _check_split(path, name, arrays[f"{name}_images"], arrays[f"{name}_labels"])
         for name in SPLIT_NAMES
@@ -177,7 +170,15 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is a single array; --data takes an .npz file with {', '.join(KEYS)}")
             with archive:
-                return {key: archive[key] for key in archive.files if key in KEYS}
+                missing = [key for key in KEYS if key not in archive.files]
+                if missing:
+                    found = ", ".join(sorted(archive.files)[:12]) or "nothing"
+                    raise DataError(
+                        f"{path} is not of PneumoniaMNIST's form: it lacks {', '.join(missing)} (found: "
+                        f"{found}); add them, or give image files by a folder or a CSV; the "
+                        "official file comes with: pneumocli fetch"
+                    )
+                return {key: archive[key] for key in KEYS}
     except FileNotFoundError:
         raise DataError(
             f"{path} does not exist; get the data with: pneumocli fetch, or try: --data synthetic"
@@ -185,6 +186,11 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     except PneumoError:
         raise
     except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise
+        if path.suffix.lower() != ".npz":
+            raise DataError(
+                f"{path} is no .npz file; --data takes one, a folder of image files, or a .csv that lists "
+                "them"
+            ) from None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(
             f"{path} cannot be read as an .npz file ({reason}); "

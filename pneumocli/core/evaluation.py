@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from pneumocli.core.artefact import load_model, load_typical, read_card, save_model
 from pneumocli.core.atypical import Typical, read_typical
-from pneumocli.core.audit import is_official_split
 from pneumocli.core.contract import ModelCard
 from pneumocli.core.data import Dataset
 from pneumocli.core.decision import Decision, decide_anew, read_decision
@@ -23,6 +22,7 @@ from pneumocli.core.figures import (
     write_figures,
 )
 from pneumocli.core.hashes import record_hash
+from pneumocli.core.identity import is_official_split
 from pneumocli.core.inference import compute_member_scores
 from pneumocli.core.joining import join_ensemble, split_classifier
 from pneumocli.core.medmnist import list_results, write_result

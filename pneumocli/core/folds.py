@@ -40,6 +40,12 @@ def make_folds(
     is_grouped = len(np.unique(numbers)) < len(labels)
     if not 2 <= folds <= smallest:
         what = "groups with an image" if is_grouped else "images"
+        if smallest < 2:
+            lone = "in a single group" if is_grouped else "a single one"
+            raise DataError(
+                f"the images of one class are {lone}, so that no folds can be made ({folds} are asked for); "
+                "add images or name smaller groups, or train a single model: pneumocli train"
+            )
         raise DataError(
             f"{folds} folds are asked for; there must be at least 2 and at most {smallest}, "
             f"the number of {what} of the smaller class"

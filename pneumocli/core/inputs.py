@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pneumocli.core.audit import Kind, identify
+from pneumocli.core.audit import list_faults
 from pneumocli.core.cache import Cache
 from pneumocli.core.collection import read_collection
 from pneumocli.core.data import WHOLE, Dataset, load_dataset
@@ -16,6 +16,7 @@ from pneumocli.core.errors import DataError, PneumoError
 from pneumocli.core.fetch import fetch_file, locate_data, locate_weights
 from pneumocli.core.files import hash_file
 from pneumocli.core.groups import read_groups
+from pneumocli.core.identity import Kind, identify
 from pneumocli.core.listing import is_collection
 from pneumocli.core.official import OFFICIAL_SIZES, SOURCES, cache_directory, place_of
 from pneumocli.core.preparation import check_preparation
@@ -117,6 +118,9 @@ def read_data(
             dataset = divide_dataset(dataset, seed)
             notify(f"{dataset.name} names no splits; divided by seed {seed}: 80 % train, 10 % val, 10 % test")
     identity = identify(dataset, source)
+    if identity.kind not in (Kind.OFFICIAL, Kind.REORDERED):
+        for fault in list_faults(dataset):
+            notify(f"warning: {fault}")
     dataset = replace(dataset, is_official_file=identity.kind is Kind.OFFICIAL)
     return DataInput(dataset, source, identity.sentence)
 

@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.audit import identify_seen
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import SEEN_NAMES, Dataset
 from pneumocli.core.groups import count_groups, digest_groups
 from pneumocli.core.hardware import choose_precision
+from pneumocli.core.identity import identify_seen
 from pneumocli.core.images import PREPARATION_VERSION
 from pneumocli.core.inputs import DataInput, WeightsInput
 from pneumocli.core.records import DataRecord, GroupsRecord, Kind, RunRecord, describe_versions, stamp_time

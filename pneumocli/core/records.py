@@ -96,6 +96,9 @@ class RunRecord(BaseModel):
         Inputs are known by their content: the names of files do not matter, nor do versions.
         """
         if (self.data.digest, self.data.pixels) != (other.data.digest, other.data.pixels):
+            if self.data.name == other.data.name:
+                counts = f"{self.data.train_images} training images then, {other.data.train_images} now"
+                return f"other images of {self.data.name} than it has now ({counts})"
             return f"the images of {self.data.name}, not those of {other.data.name}"
         if self.weights.sha256 != other.weights.sha256:
             return f"the weights {self.weights.name}, not {other.weights.name}"

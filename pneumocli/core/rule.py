@@ -42,6 +42,14 @@ def parse_rule(rule: str) -> Rule:
     return Rule("threshold", _parse_share(rule, rule))
 
 
+def is_threshold(rule: str) -> bool:
+    """Return whether a rule as it is written, or as a model file has it, is a number and looks for none."""
+    try:
+        return parse_rule(rule).kind == "threshold"
+    except SettingError:
+        return False
+
+
 def _parse_share(rule: str, number: str) -> float:
     try:
         share = float(number)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pneumocli.core.album import PICTURES, Picture, list_pictures
-from pneumocli.core.audit import Kind, read_kind
 from pneumocli.core.decision import Decision, read_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, name_fold, read_figures
 from pneumocli.core.finding import find_run
+from pneumocli.core.identity import Kind, read_kind
 from pneumocli.core.medmnist import list_results
 from pneumocli.core.metrics import Metrics
 from pneumocli.core.reading import read_json

@@ -113,7 +113,8 @@ def _list_data(summary: Summary) -> Iterator[Item]:
         "7",
         "What was done to the data before use, and how they were checked",
         f"Image files: {describe_steps(data.pixels)}.{describe_input(data.pixels, settings)} "
-        "Exact and near duplicates were looked for.",
+        "Exact and near duplicates were looked for within train and between val and train, exact ones of "
+        "test images as well.",
     )
     chosen = "All training images were used."
     if settings.subset is not None:

@@ -12,6 +12,7 @@ from rich.text import Text, TextType
 
 from pneumocli.core.audit import Audit
 from pneumocli.core.examination import Examination
+from pneumocli.core.rule import is_threshold
 from pneumocli.core.session import DISTANCE, IMAGE, MEANINGS, Contract
 from pneumocli.core.wording import show_plain
 from pneumocli.report.paths import PathCell
@@ -152,7 +153,7 @@ def tabulate_predictions(
         table.add_row(image, f"{row['probability']:.4f}", *spread, label)
     reason = "no rule was fixed for this model"
     if rule is not None and source is not None:
-        reason = f"rule {rule}, fixed on {SOURCES[source]}"
+        reason = f"given as {rule}" if is_threshold(rule) else f"rule {rule}, fixed on {SOURCES[source]}"
     caption = f"called pneumonia from {called_from:.4f} on: {reason}"
     if has_members:
         caption += "; spread: largest less smallest of its members' probabilities"

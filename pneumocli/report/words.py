@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 
-from pneumocli.core.audit import Kind
 from pneumocli.core.calibration import Calibration
 from pneumocli.core.config import Schedule, TrainConfig
 from pneumocli.core.decision import Decision
 from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME
 from pneumocli.core.groups import NEAR_CORRELATION
+from pneumocli.core.identity import Kind
 from pneumocli.core.records import RunRecord
+from pneumocli.core.rule import is_threshold
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Scored, Summary
 from pneumocli.core.uncertainty import Estimate
@@ -121,7 +122,9 @@ def describe_input(pixels: int, settings: TrainConfig) -> str:
 
 
 def describe_rule(decision: Decision) -> str:
-    """Return which rule chose the threshold, and on which scores."""
+    """Return which rule chose the threshold, and on which scores; a number was given and not chosen."""
+    if is_threshold(decision.rule):
+        return f"given as {decision.rule}, and tried on {decision.images} {SOURCES[decision.source]}"
     return f"rule {decision.rule}, fixed on {decision.images} {SOURCES[decision.source]}"
 
 
