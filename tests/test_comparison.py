@@ -172,6 +172,18 @@ def test_run_that_was_not_scored_is_told_how(score: Score, tmp_path: Path) -> No
         compare_runs(score("one", 0), make_run(tmp_path, "train", "two"), "test")
 
 
+def test_how_to_score_names_the_images_as_far_as_it_can(score: Score, tmp_path: Path) -> None:
+    named = tmp_path / "my images"
+    named.mkdir()
+    one, two = score("one", 0, external="my images"), make_run(tmp_path, "train", "two")
+    with pytest.raises(RunError, match=r"--split test --data '.*/my images'$"):
+        compare_runs(one, two, None, str(named))
+    own = two.record.data.model_copy(update={"identity": "own images: 4 files in folder xrays"})
+    two = replace(two, record=two.record.model_copy(update={"data": own}))
+    with pytest.raises(RunError, match=r"--split test --data FILE$"):
+        compare_runs(score("one", 0), two, "test")
+
+
 def test_other_data_are_compared_by_their_name(score: Score) -> None:
     score("one", 0, digest="b" * 64, n=90)
     one = score("one", 0, external="file")

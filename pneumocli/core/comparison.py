@@ -3,6 +3,7 @@
 Models, not recipes: another seed of one recipe is another model, and may differ as much.
 """
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from pneumocli.core.data import WHOLE
 from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import Figures, read_figures
+from pneumocli.core.identity import Kind, read_kind
 from pneumocli.core.listing import name_collection
 from pneumocli.core.metrics import call_labels, check_scores
 from pneumocli.core.resampling import (
@@ -136,12 +138,20 @@ def _find_results(run: Run, data: str | None) -> Path:
 def _read_scored(run: Run, split: str, data: str | None) -> tuple[Figures, Scores]:
     place = _find_results(run, data)
     if not (place / f"metrics_{split}.json").is_file():
-        of, option = ("", "") if data is None else (f" of {data}", " --data FILE")
+        of = "" if data is None else f" of {data}"
         raise RunError(
-            f"{run.path} has not been scored on {split}{of}; "
-            f"first: pneumocli evaluate {run.path} --split {split}{option}"
+            f"{run.path} has not been scored on {split}{of}; first: pneumocli evaluate "
+            f"{shlex.quote(str(run.path))} --split {split}{_advise_data(run, data)}"
         )
     return read_figures(place, split), read_scores(place, split)
+
+
+def _advise_data(run: Run, data: str | None) -> str:
+    """Return the option that names the images to score, as far as it is known; a run on own ones needs it."""
+    if data is not None and Path(data).exists():
+        return f" --data {shlex.quote(data)}"
+    is_own = read_kind(run.record.data.identity) is Kind.OWN
+    return " --data FILE" if data is not None or is_own else ""
 
 
 def compare_scores(
