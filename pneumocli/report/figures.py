@@ -31,7 +31,7 @@ ESTIMATE_TITLES = {
 
 NO_INTERVAL = "a dash: nothing to count, or too few errors or images to bound it"
 NO_DIFFERENCE = "a dash: both call all images alike, or the images are too few to bound the difference"
-INDEPENDENT = "each image taken as independent: several of one patient make them too narrow"
+INDEPENDENT = "each image taken as independent: too narrow where several are of one patient"
 
 RELIABILITY_TITLES = {"brier": "Brier score", "ece": "ECE, 15 equal bins", "log_loss": "log loss"}
 
