@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pneumocli.core.data import PNEUMONIA, Dataset, hash_images
 from pneumocli.core.identity import Identity, identify
@@ -65,15 +66,8 @@ def audit_dataset(dataset: Dataset, path: Path | None = None) -> Audit:
         DataError: the file is gone.
     """
     splits = [dataset.splits[name] for name in dataset.names]
-    labels = np.concatenate([split.labels for split in splits])
-    origin = np.repeat(np.arange(len(splits)), [len(split) for split in splits])
-    digests = np.concatenate([hash_images(split.images) for split in splits])
-    _, group = np.unique(digests, return_inverse=True)
-
-    copies = np.zeros((group.max() + 1, len(splits)), dtype=np.int64)  # (distinct images, splits)
-    np.add.at(copies, (group, origin), 1)
+    copies, positive = _count_copies(dataset)
     total = copies.sum(axis=1)
-    positive = np.bincount(group, weights=labels == PNEUMONIA)
     repeated = total > 1
 
     return Audit(
@@ -88,13 +82,10 @@ def audit_dataset(dataset: Dataset, path: Path | None = None) -> Audit:
             )
             for name, split, own in zip(dataset.names, splits, copies.T, strict=True)
         },
-        shared={
-            f"{dataset.names[one]}/{dataset.names[other]}": int(copies[:, [one, other]].all(axis=1).sum())
-            for one, other in combinations(range(len(splits)), 2)
-        },
+        shared=_count_shared(dataset, copies),
         groups=int(repeated.sum()),
         grouped_images=int(total[repeated].sum()),
-        label_conflicts=int(((positive > 0) & (positive < total)).sum()),
+        label_conflicts=_count_conflicts(copies, positive),
     )
 
 
@@ -103,16 +94,40 @@ def list_faults(dataset: Dataset) -> list[str]:
 
     Copies in val are not named: training is not watched by these, and folds keep copies together.
     """
-    audit = audit_dataset(dataset)
+    copies, positive = _count_copies(dataset)
     faults = [
         f"{dataset.name}: images that stand in both {' and '.join(pair.split('/'))}, byte for byte: {count}, "
         "which makes test figures too good; leave them out of one"
-        for pair, count in audit.shared.items()
+        for pair, count in _count_shared(dataset, copies).items()
         if count and pair.endswith("/test")
     ]
-    if audit.label_conflicts:
+    if conflicts := _count_conflicts(copies, positive):
         faults.append(
             f"{dataset.name}: images that stand there more than once, byte for byte, with differing labels: "
-            f"{audit.label_conflicts}; correct these"
+            f"{conflicts}; correct these"
         )
     return faults
+
+
+def _count_copies(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how often each distinct image stands in each split, (distinct, splits), and with pneumonia."""
+    splits = [dataset.splits[name] for name in dataset.names]
+    labels = np.concatenate([split.labels for split in splits])
+    origin = np.repeat(np.arange(len(splits)), [len(split) for split in splits])
+    digests = np.concatenate([hash_images(split.images) for split in splits])
+    _, group = np.unique(digests, return_inverse=True)
+    copies = np.zeros((group.max() + 1, len(splits)), dtype=np.int64)
+    np.add.at(copies, (group, origin), 1)
+    positive = np.bincount(group[labels == PNEUMONIA], minlength=len(copies))
+    return copies, positive.astype(np.int64)
+
+
+def _count_shared(dataset: Dataset, copies: NDArray[np.int64]) -> dict[str, int]:
+    return {
+        f"{dataset.names[one]}/{dataset.names[other]}": int(copies[:, [one, other]].all(axis=1).sum())
+        for one, other in combinations(range(len(dataset.names)), 2)
+    }
+
+
+def _count_conflicts(copies: NDArray[np.int64], positive: NDArray[np.int64]) -> int:
+    return int(((positive > 0) & (positive < copies.sum(axis=1))).sum())
