@@ -101,11 +101,9 @@ def show_at(models: Models, threshold: float, end: str = "") -> dict[str, Any]:
         }
         for name, model in models.items()
     }
-    return {
-        end or "models": found,
-        f"folds{end and '_'}{end}": spread,
-        f"estimates{end and '_'}{end}": estimates,
-    }
+    if end:
+        return {end: found, f"folds_{end}": spread, f"estimates_{end}": estimates}
+    return {"models": found, "folds": spread, "estimates": estimates}
 
 
 def show_rule(models: Models, decision: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def project_values(metrics: Metrics, prevalence: float) -> PredictiveValues:
     ppv = found / (found + alarmed) if found + alarmed > 0 else None
     npv = left_alone / (left_alone + missed) if left_alone + missed > 0 else None
     tn, fp, fn, tp = metrics.tn, metrics.fp, metrics.fn, metrics.tp
-    if not (tn * fp * fn * tp and 0 < prevalence < 1):
+    if not (min(tn, fp, fn, tp) > 0 and 0 < prevalence < 1):
         return PredictiveValues(ppv, npv)
     ppv_low, ppv_high = _bound(found / alarmed, fn / (tp * (fn + tp)) + tn / (fp * (tn + fp)))
     npv_low, npv_high = _bound(left_alone / missed, tp / (fn * (fn + tp)) + fp / (tn * (tn + fp)))

@@ -147,8 +147,10 @@ def estimate_at(
     every = [compute_metrics(truth, score, threshold) for threshold in thresholds]
     drawn = draw_resamples(truth, resamples, seed)
 
-    def estimate(compute: Weigh) -> Estimate:
+    def estimate(compute: Weigh, is_bounded: bool = True) -> Estimate:
         value = float(compute(np.ones((1, len(truth)), np.int64))[0])
+        if not is_bounded:
+            return Estimate(value)
         return Estimate(value, *bound_values(compute_resampled(compute, drawn)).told)
 
     auc = Estimate(every[0].roc_auc)
@@ -161,17 +163,15 @@ def estimate_at(
     for metrics, threshold in zip(every, thresholds, strict=True):
         weighted = weigh_figures(truth, score, threshold)
         tn, fp, fn, tp = metrics.tn, metrics.fp, metrics.fn, metrics.tp
-        balanced_accuracy, f1 = estimate(weighted["balanced_accuracy"]), estimate(weighted["f1"])
-        if not tn * fp * fn * tp:
-            # A class that is all right, or all wrong, is so in every draw, however few its images.
-            balanced_accuracy, f1 = Estimate(balanced_accuracy.value), Estimate(f1.value)
+        # A class that is all right, or all wrong, is so in every draw, however few its images.
+        is_mixed = min(tn, fp, fn, tp) > 0
         found.append(
             {
                 "roc_auc": auc,
                 "average_precision": average_precision,
                 "accuracy": _estimate_share(tp + tn, len(truth)),
-                "balanced_accuracy": balanced_accuracy,
-                "f1": f1,
+                "balanced_accuracy": estimate(weighted["balanced_accuracy"], is_mixed),
+                "f1": estimate(weighted["f1"], is_mixed),
                 "sensitivity": _estimate_share(tp, tp + fn),
                 "specificity": _estimate_share(tn, tn + fp),
                 "ppv": _estimate_share(tp, tp + fp),

@@ -10,7 +10,7 @@ from pneumocli.core.figures import ENSEMBLE_NAME, Figures
 from pneumocli.core.metrics import FIGURES, Metrics
 from pneumocli.core.wording import show_plain
 from pneumocli.report.tables import SOURCES, start_table, write_caption
-from pneumocli.report.words import describe_rule, name_worse
+from pneumocli.report.words import RELIABILITY_TITLES, describe_rule, name_worse
 
 FIGURE_TITLES = {
     "roc_auc": "AUC-ROC",
@@ -32,8 +32,6 @@ ESTIMATE_TITLES = {
 NO_INTERVAL = "a dash: nothing to count, or too few errors or images to bound it"
 NO_DIFFERENCE = "a dash: both call all images alike, or the images are too few to bound the difference"
 INDEPENDENT = "each image taken as independent: too narrow where several are of one patient"
-
-RELIABILITY_TITLES = {"brier": "Brier score", "ece": "ECE, 15 equal bins", "log_loss": "log loss"}
 
 
 def name_source(figures: Figures) -> str:

@@ -12,11 +12,17 @@ from pneumocli.report.figures import (
     FIGURE_TITLES,
     INDEPENDENT,
     NO_INTERVAL,
-    RELIABILITY_TITLES,
     show_bounds,
 )
 from pneumocli.report.tables import SOURCES
-from pneumocli.report.words import FAR, find_far_moves, name_split, name_worse, show_estimate
+from pneumocli.report.words import (
+    FAR,
+    RELIABILITY_TITLES,
+    find_far_moves,
+    name_split,
+    name_worse,
+    show_estimate,
+)
 
 
 def tabulate_best(scored: Scored) -> Table:

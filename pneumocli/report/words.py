@@ -22,6 +22,7 @@ SPLIT_WORDS = {
     "all": "images",
     "train": "training",
 }
+RELIABILITY_TITLES = {"brier": "Brier score", "ece": "ECE, 15 equal bins", "log_loss": "log loss"}
 # A rule that moved by more than this share of a class, and not by chance, is named among the limits.
 FAR = 0.05
 
@@ -148,8 +149,7 @@ def describe_move(scored: Scored) -> Iterator[str]:
 
 def name_worse(calibration: Calibration) -> str:
     """Return which figures the temperature makes worse, in words."""
-    shown = {"brier": "Brier score", "ece": "ECE", "log_loss": "log loss"}
-    return " and ".join(shown[name] for name in calibration.worse)
+    return " and ".join(RELIABILITY_TITLES[name].partition(",")[0] for name in calibration.worse)
 
 
 def find_far_moves(scored: Scored) -> dict[str, float]:
@@ -163,9 +163,10 @@ def find_far_moves(scored: Scored) -> dict[str, float]:
         return {}
     found = {}
     for name, move in zip(("sensitivity", "specificity"), moved, strict=True):
-        estimate = (scored.estimates or {}).get(name, Estimate())
-        low, high = estimate.low or 0.0, estimate.high or 0.0
-        if abs(move) > FAR and not low <= getattr(decision, name) <= high:
+        here = (scored.estimates or {}).get(name, Estimate())
+        has_bounds = here.low is not None and here.high is not None
+        is_chance = has_bounds and here.low <= getattr(decision, name) <= here.high
+        if abs(move) > FAR and not is_chance:
             found[name] = move
     return found
 
