@@ -4,14 +4,17 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commandline import fail, list_pictures, name_pictures, read_scored, succeed, write_data, write_labels
 from pictures import draw_files
 from small import copy_run
 
 from pneumocli.core.album import PICTURES
+from pneumocli.core.data import Dataset
 from pneumocli.core.decision import read_decision
 from pneumocli.core.figures import read_figures
 from pneumocli.core.runs import CONFIG, DECISION, EXTERNAL, MODEL, Run
@@ -187,6 +190,19 @@ def test_external_validation_on_a_split(cv_copy: Run, tmp_path: Path) -> None:
         content = json.loads(text)
         assert (content["split"], content["models"]["ensemble"]["n"]) == (split, n)
     assert "no val images (it has: train, test)" in fail("evaluate", "--data", labels, "--split", "val")
+
+
+def test_images_that_the_run_was_made_with_are_told(
+    cv_copy: Run, small_dataset: Dataset, tmp_path: Path
+) -> None:
+    train = small_dataset.train
+    mixed = {**small_dataset.splits, "test": train.take(np.arange(9))}
+    mixed["train"] = small_dataset.test  # other data than the run's
+    data = write_data(tmp_path / "mixed.npz", replace(small_dataset, splits=mixed))
+    result = succeed("evaluate", cv_copy.path, "--data", data)
+    assert "warning: 9 of the 9 images to score stand among those that" in result.stderr
+    assert "9 of these 9 images stand among those" in " ".join(result.stdout.split())
+    assert read_figures(cv_copy.path / EXTERNAL / "mixed.npz", "test").seen == 9
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"{}"])

@@ -191,6 +191,18 @@ def test_missing_key_is_named(data_arrays: Arrays, tmp_path: Path, key: str) -> 
     assert key in refuse(path)
 
 
+@pytest.mark.parametrize("names", [("test",), ("train", "val"), ("val",)])
+def test_some_of_the_splits_are_enough(
+    names: tuple[str, ...], data_arrays: Arrays, data_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "part.npz"
+    np.savez(path, **{key: array for key, array in data_arrays.items() if key.startswith(names)})
+    part, whole = load_dataset(path), load_dataset(data_file)
+    assert tuple(part.splits) == part.names == names
+    for name in names:
+        assert part.splits[name].digest() == whole.splits[name].digest()
+
+
 def test_archive_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "bad.npz"
     np.savez(path, x=np.arange(3))

@@ -493,6 +493,15 @@ def test_import_of_a_wrong_file_keeps_the_cache(tmp_path: Path) -> None:
     assert kept.read_bytes() == before
 
 
+def test_import_of_some_of_the_splits_is_refused(tmp_path: Path) -> None:
+    whole, part = save_dataset(tmp_path / "whole.npz", 28), tmp_path / "part.npz"
+    with np.load(whole) as arrays:
+        np.savez(part, **{key: arrays[key] for key in arrays.files if key.startswith("test")})
+    with pytest.raises(DataError, match=r"part\.npz has no train images"):
+        import_dataset(part, tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
 def test_import_onto_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def find_no_space(source: Path, target: Path) -> None:
         target.write_bytes(b"begun")

@@ -46,6 +46,16 @@ def test_record_follows_what_is_trained_on_and_stopped_by(small_dataset: Dataset
     assert not describe_cv(describe(small_dataset)).same_work(describe_cv(describe(other)))
 
 
+def test_images_with_both_labels_are_counted(small_dataset: Dataset) -> None:
+    assert describe_cv(describe(small_dataset)).data.conflicts == 0
+    images, labels = small_dataset.val.images.copy(), small_dataset.val.labels
+    normal, pneumonia = (np.flatnonzero(small_dataset.train.labels == label)[0] for label in (0, 1))
+    images[np.flatnonzero(labels == 1)[:2]] = small_dataset.train.images[normal]
+    images[np.flatnonzero(labels == 1)[2]] = small_dataset.train.images[pneumonia]
+    torn = replace_split(small_dataset, "val", Split(images, labels))
+    assert describe_cv(describe(torn)).data.conflicts == 1
+
+
 def test_groups_are_recorded_with_their_file_and_their_number(small_dataset: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "patients.csv"
     path.write_text("index,group\n3,a\n20,a\n")

@@ -112,6 +112,13 @@ def test_validation_images_say_when_training_stops_only_where_it_can(
     assert ("when training stops" in limit) is early_stopping
 
 
+@pytest.mark.parametrize("conflicts", [None, 0, 3])
+def test_images_with_both_labels_are_a_limit(conflicts: int | None, tmp_path: Path) -> None:
+    limits = list_limits(summarize_run(write_run(tmp_path, conflicts=conflicts)))
+    told = [limit[:4] for limit in limits if "differing labels" in limit]
+    assert told == (["3 of"] if conflicts else [])
+
+
 @pytest.mark.parametrize("name", ["ensemble", "pooled"])
 def test_a_single_model_is_one_whatever_it_is_called(name: str, tmp_path: Path) -> None:
     summary = summarize_single(tmp_path, True, name)

@@ -2,12 +2,15 @@
 
 import math
 import zipfile
-from collections.abc import Collection
-from typing import IO, BinaryIO
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import IO, Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pneumocli.core.limits import fault_bytes
+from pneumocli.core.reading import open_file
 
 MOST_ENTRIES = 10_000  # a checkpoint of the whole network has some 1,100
 # The others need a working memory that the file itself can set.
@@ -69,6 +72,19 @@ def check_arrays(file: BinaryIO) -> None:
                 with archive.open(entry) as content:
                     _check_array(content, entry.file_size)
     file.seek(start)
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
+    """Read arrays of an .npz file, in the order of their names; the file is checked first.
+
+    Raises:
+        Exception: of any kind, since numpy and zipfile promise no list of what a damaged file can raise;
+            FileNotFoundError where there is none.
+    """
+    with open_file(path) as file:
+        check_arrays(file)
+        with np.load(file, allow_pickle=False) as kept:
+            return [np.asarray(kept[name]) for name in names]  # an entry that is no array comes as bytes
 
 
 def _check_array(content: IO[bytes], size: int) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from pneumocli.core.archive import check_arrays
+from pneumocli.core.archive import check_arrays, read_arrays
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import replacing
 from pneumocli.core.images import Picture
@@ -267,17 +267,14 @@ def read_pooled_maps(folders: Iterable[Path]) -> NDArray[np.float32]:
     parts: list[NDArray[np.float32]] = []
     for path in (folder / POOLED_MAPS for folder in folders):
         try:
-            with open_file(path) as file:
-                check_arrays(file)
-                with np.load(file, allow_pickle=False) as kept:
-                    index, pooled = kept["index"], kept["pooled"]
+            index, pooled = read_arrays(path, ("index", "pooled"))
             if index.ndim != 1 or index.dtype != np.int64 or pooled.ndim != 2 or pooled.dtype != np.float32:
                 raise ValueError
             rows.append(index)
             parts.append(pooled)
         except FileNotFoundError:
             raise RunError(f"{path} is missing; the run folder has lost a part: train it anew") from None
-        except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise
+        except Exception as error:
             raise RunError(
                 f"{path} cannot be read ({type(error).__name__}); the run folder is damaged: train it anew"
             ) from None

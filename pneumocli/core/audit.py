@@ -1,6 +1,6 @@
 """What a data set holds: how many images of each class, and which of them repeat."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.data import PNEUMONIA, Dataset, hash_images
+from pneumocli.core.data import PNEUMONIA, Dataset, Split, hash_images
 from pneumocli.core.identity import Identity, identify
 
 
@@ -66,7 +66,7 @@ def audit_dataset(dataset: Dataset, path: Path | None = None) -> Audit:
         DataError: the file is gone.
     """
     splits = [dataset.splits[name] for name in dataset.names]
-    copies, positive = _count_copies(dataset)
+    copies, positive = _count_copies(splits)
     total = copies.sum(axis=1)
     repeated = total > 1
 
@@ -94,7 +94,7 @@ def list_faults(dataset: Dataset) -> list[str]:
 
     Copies in val are not named: training is not watched by these, and folds keep copies together.
     """
-    copies, positive = _count_copies(dataset)
+    copies, positive = _count_copies([dataset.splits[name] for name in dataset.names])
     faults = [
         f"{dataset.name}: images that stand in both {' and '.join(pair.split('/'))}, byte for byte: {count}, "
         "which makes test figures too good; leave them out of one"
@@ -109,9 +109,13 @@ def list_faults(dataset: Dataset) -> list[str]:
     return faults
 
 
-def _count_copies(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def count_conflicts(dataset: Dataset, names: Sequence[str]) -> int:
+    """Return how many distinct images of these splits, known by their bytes, stand there with both labels."""
+    return _count_conflicts(*_count_copies([dataset.splits[name] for name in names]))
+
+
+def _count_copies(splits: Sequence[Split]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return how often each distinct image stands in each split, (distinct, splits), and with pneumonia."""
-    splits = [dataset.splits[name] for name in dataset.names]
     labels = np.concatenate([split.labels for split in splits])
     origin = np.repeat(np.arange(len(splits)), [len(split) for split in splits])
     digests = np.concatenate([hash_images(split.images) for split in splits])

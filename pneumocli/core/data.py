@@ -20,7 +20,13 @@ WHOLE = "all"  # every image, whatever its split
 # What a run is made from. Nothing that it keeps may depend on the test split but the scores on it.
 SEEN_NAMES = ("train", "val")
 
-KEYS = tuple(f"{split}_{part}" for split in SPLIT_NAMES for part in ("images", "labels"))
+
+
+def _name_keys(split: str) -> tuple[str, str]:
+    return f"{split}_images", f"{split}_labels"
+
+
+KEYS = tuple(key for split in SPLIT_NAMES for key in _name_keys(split))
 
 
 @dataclass(frozen=True)
@@ -142,8 +148,8 @@ def join_digests(digests: Mapping[str, str]) -> str:
 def load_dataset(path: Path) -> Dataset:
     """Read an .npz file of PneumoniaMNIST's form and check it.
 
-    The file holds `{train,val,test}_{images,labels}`: images uint8 (N, H, H), labels 0 or 1 of
-    shape (N, 1) or (N,), both classes in every split, one image size throughout.
+    The file holds `{train,val,test}_{images,labels}`, or some of these splits: images uint8 (N, H, H), labels
+    0 or 1 of shape (N, 1) or (N,), both classes in every split, one image size throughout.
 
     Raises:
         DataError: the file is missing, unreadable, or not of that form.
@@ -152,6 +158,7 @@ def load_dataset(path: Path) -> Dataset:
     splits = {
         name: _check_split(path, name, arrays[f"{name}_images"], arrays[f"{name}_labels"])
         for name in SPLIT_NAMES
+        if f"{name}_images" in arrays
     }
     sizes = {name: split.pixels for name, split in splits.items()}
     if len(set(sizes.values())) > 1:
@@ -170,7 +177,9 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is a single array; --data takes an .npz file with {', '.join(KEYS)}")
             with archive:
-                missing = [key for key in KEYS if key not in archive.files]
+                named = [name for name in SPLIT_NAMES if {*_name_keys(name)} & {*archive.files}]
+                needed = [key for name in named or SPLIT_NAMES for key in _name_keys(name)]
+                missing = [key for key in needed if key not in archive.files]
                 if missing:
                     found = ", ".join(sorted(archive.files)[:12]) or "nothing"
                     raise DataError(
@@ -178,7 +187,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                         f"{found}); add them, or give image files by a folder or a CSV; the "
                         "official file comes with: pneumocli fetch"
                     )
-                return {key: archive[key] for key in KEYS}
+                return {key: archive[key] for key in needed}
     except FileNotFoundError:
         raise DataError(
             f"{path} does not exist; get the data with: pneumocli fetch, or try: --data synthetic"

@@ -32,6 +32,7 @@ from pneumocli.core.progress import Listener, Notice, ignore, keep_quiet
 from pneumocli.core.records import stamp_time
 from pneumocli.core.runs import ENSEMBLE, MODEL, Run, check_complete, scoring
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, write_scores
+from pneumocli.core.seen import count_seen
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def evaluate_run(
         decision,
         digest=digest,
         dataset=dataset,
+        seen=count_seen(run, dataset, split),
         best_single=best,
         intervals=True,
         prevalence=prevalence,

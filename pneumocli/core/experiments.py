@@ -34,6 +34,7 @@ from pneumocli.core.resume import (
 )
 from pneumocli.core.runs import Run, advise_resume, create_run
 from pneumocli.core.scores import STOPPING, Scores, write_scores
+from pneumocli.core.seen import write_seen
 from pneumocli.core.sharing import check_folds, find_begun, join_run, training_fold
 from pneumocli.core.stopping import check_stopping
 from pneumocli.core.training import pool_maps, score_features, train_classifier
@@ -103,6 +104,7 @@ def train_single(
         typical = fit_typical(pooled_maps, group_images(dataset.train))
         write_model(run.path, trained, run, run.name, decision, typical)
         write_scores(run.path, STOPPING, stopping, dataset.name)
+        write_seen(run.path, dataset)
         write_decision(run.path, decision)
         write_outcome(run, run.path, "val", dataset.val, run.name, scores, decision)
     return run
@@ -210,7 +212,7 @@ def cross_validate(
             for task in tasks:
                 train_fold(task, material, listen)
         if fold is None:
-            pool_folds(run, dataset.train, groups)
+            pool_folds(run, dataset, groups)
     return run
 
 
@@ -234,7 +236,7 @@ def complete_run(run: Run, data: DataInput) -> None:
         )
     with training(run):
         if not run.is_complete:
-            pool_folds(run, dataset.train, groups)
+            pool_folds(run, dataset, groups)
 
 
 def _begin_run(

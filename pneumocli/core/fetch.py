@@ -144,9 +144,12 @@ def import_dataset(path: Path, directory: Path, size: int | None = None) -> Path
     Raises:
         DataError: not a data set of the right form or size, or it cannot be copied. The cache is as before.
     """
-    from pneumocli.core.data import load_dataset
+    from pneumocli.core.data import SPLIT_NAMES, load_dataset
 
-    pixels = load_dataset(path).pixels
+    dataset = load_dataset(path)
+    for name in SPLIT_NAMES:
+        dataset.pick(name)  # raises where it is not there: it is to stand for the official file
+    pixels = dataset.pixels
     if size not in (None, pixels):
         raise DataError(f"{path} has images of {pixels} px, not of {size} as asked for; leave --size out")
     if pixels not in SOURCES:

@@ -45,6 +45,11 @@ class Figures(BaseModel):
     data: str = Field(description="name of the data set that was scored")
     data_digest: str = Field(description="SHA-256 of the scored split's pixels and labels")
     synthetic: bool
+    seen: int | None = Field(
+        None,
+        description="how many of these images stand in the run's train or val, byte for byte, or of its own "
+        "val in train; none where the run does not know, and for the images that it was trained on",
+    )
     models: Mapping[str, Metrics]
     best_single: str | None = Field(None, description="the fold with the highest out-of-fold AUC")
     folds: dict[str, dict[str, float]] | None = None
@@ -79,6 +84,7 @@ def compute_figures(
     *,
     digest: str,
     dataset: Dataset | None = None,
+    seen: int | None = None,
     best_single: str | None = None,
     intervals: bool = False,
     prevalence: float | None = None,
@@ -91,6 +97,7 @@ def compute_figures(
         decision: None leaves out what depends on it.
         digest: of the scored images and labels.
         dataset: what they are a split of, if they are not those of training.
+        seen: how many of them the run was made with; see `seen.count_seen`.
         best_single: the fold with the highest out-of-fold AUC.
         intervals: whether to compute 95 % intervals.
         prevalence: share of pneumonia elsewhere, 0 to 1, for PPV and NPV there.
@@ -119,6 +126,7 @@ def compute_figures(
         data=trained_on.name if dataset is None else dataset.name,
         data_digest=digest,
         synthetic=run.synthetic or (dataset is not None and dataset.synthetic),
+        seen=seen,
         best_single=best_single,
         prevalence=prevalence,
         decision=decision,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pneumocli.core.artefact import save_model
 from pneumocli.core.atypical import Typical, fit_typical, read_pooled_maps, write_typical
 from pneumocli.core.contract import ModelCard
-from pneumocli.core.data import Split
+from pneumocli.core.data import Dataset, Split
 from pneumocli.core.decision import Decision, fix_decision, write_decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.figures import POOLED_NAME, choose_best, compute_figures, name_fold, write_figures
@@ -17,6 +17,7 @@ from pneumocli.core.hashes import record_hash
 from pneumocli.core.records import stamp_time
 from pneumocli.core.runs import HISTORY, MODEL, Run
 from pneumocli.core.scores import OUT_OF_FOLD, Scores, pool_scores, read_scores, write_scores
+from pneumocli.core.seen import write_seen
 from pneumocli.core.training import Trained
 
 
@@ -67,10 +68,14 @@ def write_outcome(
     write_figures(folder, compute_figures(run, split, {name: scores}, decision, digest=scored.digest()))
 
 
-def pool_folds(run: Run, train: Split, groups: NDArray[np.int64]) -> None:
+def pool_folds(run: Run, dataset: Dataset, groups: NDArray[np.int64]) -> None:
     """Write all folds' out-of-fold scores as one, the decision, and the figures of each fold and of all.
 
-    Beside them what all training images' features are like, for the ensemble.
+    Beside them what all training images' features are like, for the ensemble, and which images were seen.
+
+    Args:
+        dataset: what the folds were trained on.
+        groups: int64, one a training image; images of the same number stayed in one fold.
     """
     data = run.record.data
     folds = {
@@ -87,9 +92,10 @@ def pool_folds(run: Run, train: Split, groups: NDArray[np.int64]) -> None:
     typical = fit_typical(read_pooled_maps(run.member_paths()[: run.record.folds]), groups)
     if typical is not None:
         write_typical(run.path, typical)
+    write_seen(run.path, dataset)
     decision = fix_decision(run.record.settings.rule, pooled, OUT_OF_FOLD, data.name)
     scores = {**folds, POOLED_NAME: pooled}
-    figures = compute_figures(run, OUT_OF_FOLD, scores, decision, digest=train.digest())
+    figures = compute_figures(run, OUT_OF_FOLD, scores, decision, digest=dataset.train.digest())
     best = choose_best({name: figures.models[name] for name in folds})
     write_scores(run.path, OUT_OF_FOLD, pooled, data.name)
     write_decision(run.path, decision)

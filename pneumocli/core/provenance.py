@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from pneumocli.core.audit import count_conflicts
 from pneumocli.core.backend import has_gpu
 from pneumocli.core.config import TrainConfig
 from pneumocli.core.data import SEEN_NAMES, Dataset
@@ -57,6 +58,7 @@ def describe_run(
             pixels=dataset.pixels,
             train_images=len(dataset.train),
             stopping_images=len(find_stopping(dataset)),
+            conflicts=count_conflicts(dataset, SEEN_NAMES),
         ),
         groups=grouped,
         weights=weights.record,

@@ -29,6 +29,11 @@ class DataRecord(BaseModel):
     pixels: int = Field(ge=1, description="side of the images, in pixels")
     train_images: int
     stopping_images: int = Field(description="validation images without a near duplicate in train")
+    conflicts: int | None = Field(
+        None,
+        description="distinct images of train and val that stand there with both labels, byte for byte; none "
+        "in runs of earlier versions",
+    )
 
 
 class WeightsRecord(BaseModel):

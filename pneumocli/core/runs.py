@@ -1,9 +1,9 @@
 """The run folder, the interface between the commands.
 
     runs/train-1/  config.json  history.json  model.keras  scores_val.npz  scores_stopping.npz
-                   decision.json  metrics_val.json
-    runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  decision.json  atypical.npz
-                   metrics_out_of_fold.json  and later  ensemble.keras
+                   seen.npz  decision.json  metrics_val.json
+    runs/cv-1/     config.json  fold_1/ ... fold_K/  scores_out_of_fold.npz  seen.npz  decision.json
+                   atypical.npz  metrics_out_of_fold.json  and later  ensemble.keras
     fold_I/        history.json  model.keras  pooled_maps.npz  scores_out_of_fold.npz
                    metrics_out_of_fold.json
 

@@ -8,10 +8,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pneumocli.core.archive import check_arrays
+from pneumocli.core.archive import read_arrays
 from pneumocli.core.errors import PneumoError, RunError
 from pneumocli.core.files import replacing
-from pneumocli.core.reading import open_file
 
 OUT_OF_FOLD: Final = "out_of_fold"
 STOPPING: Final = "stopping"  # the validation images without a copy in train
@@ -56,17 +55,14 @@ def read_scores(folder: Path, split: str) -> Scores:
     """
     path = folder / f"scores_{split}.npz"
     try:
-        with open_file(path) as file:
-            check_arrays(file)
-            with np.load(file, allow_pickle=False) as kept:
-                scores = Scores(kept["index"], kept["y_true"], kept["y_score"])
+        scores = Scores(*read_arrays(path, ("index", "y_true", "y_score")))
         _check_form(scores)
         return scores
     except FileNotFoundError:
         raise RunError(f"{path} is missing; the run folder has lost a part") from None
     except PneumoError:
         raise
-    except Exception as error:  # numpy and zipfile promise no list of what a damaged file can raise
+    except Exception as error:
         raise RunError(f"{path} cannot be read ({type(error).__name__}); the run folder is damaged") from None
 
 

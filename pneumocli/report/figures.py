@@ -10,7 +10,7 @@ from pneumocli.core.figures import ENSEMBLE_NAME, Figures
 from pneumocli.core.metrics import FIGURES, Metrics
 from pneumocli.core.wording import show_plain
 from pneumocli.report.tables import SOURCES, start_table, write_caption
-from pneumocli.report.words import RELIABILITY_TITLES, describe_rule, name_worse
+from pneumocli.report.words import RELIABILITY_TITLES, describe_rule, describe_seen, name_worse
 
 FIGURE_TITLES = {
     "roc_auc": "AUC-ROC",
@@ -57,6 +57,7 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
     counts.caption = "T right, F wrong; N called normal, P pneumonia"
     tables = (main, counts)
     decision, at_rule = figures.decision, figures.at_rule
+    seen = describe_seen(figures)
     if decision is None or at_rule is None:
         _add_models(tables, figures, names, figures.models, figures.folds)
         return list(tables)
@@ -81,7 +82,7 @@ def tabulate_figures(figures: Figures, names: Sequence[str] | None = None) -> li
             _add_move(
                 main, "ensemble - mean", at_rule[ENSEMBLE_NAME], mean["sensitivity"], mean["specificity"]
             )
-    main.caption = write_caption(caption)
+    main.caption = write_caption(f"{caption}. {seen}" if seen else caption)
     return list(tables)
 
 

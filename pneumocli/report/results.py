@@ -200,6 +200,6 @@ def tabulate_external(external: tuple[Scored, ...]) -> Table | None:
         "data",
         ("images", "AUC-ROC", "sensitivity", "specificity", "sensitivity moved", "specificity moved"),
         tuple(rows),
-        note="With 95 % intervals. That these data hold no images or patients of those trained on is for "
-        "the user to see to.",
+        note="With 95 % intervals. Images that the run was made with are counted where they have the same "
+        "bytes; that these data hold no others, and no patients of those, is for the user to see to.",
     )

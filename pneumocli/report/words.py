@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pneumocli.core.calibration import Calibration
 from pneumocli.core.config import Schedule, TrainConfig
 from pneumocli.core.decision import Decision
-from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME
+from pneumocli.core.figures import ENSEMBLE_NAME, POOLED_NAME, Figures
 from pneumocli.core.groups import NEAR_CORRELATION
 from pneumocli.core.identity import Kind
 from pneumocli.core.records import RunRecord
@@ -171,6 +171,18 @@ def find_far_moves(scored: Scored) -> dict[str, float]:
     return found
 
 
+def describe_seen(figures: Figures) -> str | None:
+    """Say how many of the scored images the run was made with; None if it is none, or not known."""
+    if not figures.seen:
+        return None
+    n = next(iter(figures.models.values())).n
+    stand = "stands" if figures.seen == 1 else "stand"
+    return (
+        f"{figures.seen} of these {n} images {stand} among those that the run was trained or watched with, "
+        "byte for byte: the figures are too good"
+    )
+
+
 def show_estimate(value: float, found: Mapping[str, Estimate], figure: str) -> str:
     """Return a figure with its interval, where there is one."""
     estimate = found.get(figure)
@@ -257,6 +269,14 @@ def list_limits(summary: Summary) -> list[str]:
         limits.append("The network began with random weights, not with pretrained ones.")
     if best is None or best.figures.split != "test":
         limits.append("No test images were scored: how the run does on images from elsewhere is not known.")
+    if record.data.conflicts:
+        limits.append(
+            f"{record.data.conflicts} of the images of train and val stand there more than once, byte for "
+            "byte, with differing labels: one of the two is wrong."
+        )
+    for scored in (*filter(None, (best,)), *summary.external):
+        if seen := describe_seen(scored.figures):
+            limits.append(f"{scored.figures.data}, {name_split(scored)}: {seen}.")
     if best is not None:
         limits += [
             f"The rule did not keep its {name} on the {name_split(best)}: it moved by {move:+.4f}."
