@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from pneumocli import DISCLAIMER, __version__
@@ -41,6 +42,13 @@ class _Commands(TyperGroup):
                 # The libraries' warnings speak to programmers; what a user can mend is an error here.
                 warnings.simplefilter("ignore")
                 return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if isinstance(error.__cause__, ValidationError):
+                # Typer tells what was expected; what was received only its cause knows.
+                received = error.__cause__.errors(include_url=False)[0]["input"]
+                if repr(received) not in error.message:
+                    error.message += f"; received {show_plain(repr(received))}"
+            raise
         except PneumoError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(WRONG_USAGE if isinstance(error, SettingError) else 1) from None

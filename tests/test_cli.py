@@ -195,6 +195,25 @@ def test_wrong_usage(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert not list_runs_made(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--folds", "three", "valid integer"),
+        ("--folds", "1", "greater than or equal to 2"),
+        ("--jobs", "0", "greater than or equal to 1"),
+        ("--cache-limit", "much", "valid number"),
+        ("--format", "xml", "'table', 'json'"),
+    ],
+)
+def test_wrong_usage_tells_what_was_received(option: str, value: str, expected: str) -> None:
+    result = run("cv", option, value)
+    assert result.exit_code == 2
+    told = " ".join(result.stderr.replace("│", " ").split())
+    assert f"Invalid value for '{option}'" in told
+    assert expected in told
+    assert told.count(repr(value)) == 1 if value == "xml" else f"; received '{value}'" in told
+
+
 def raise_error(error: BaseException) -> Callable[..., Any]:
     def fail_at_once(*arguments: Any, **options: Any) -> Any:
         raise error

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pneumocli.core.errors import DataError
-from pneumocli.core.folds import make_folds
+from pneumocli.core.folds import make_folds, name_lopsided
 
 
 def draw_labels(normal: int, sick: int, seed: int = 0) -> NDArray[np.int64]:
@@ -53,6 +53,22 @@ def test_folds_are_drawn_anew_in_each_repeat(groups: NDArray[np.int64] | None) -
         assert sorted(np.concatenate([rows for _, rows in division]).tolist()) == list(range(60))
     for first, second in combinations(divisions, 2):
         assert not are_same_folds(first, second)
+
+
+def test_folds_of_few_large_groups_are_called_lopsided() -> None:
+    labels = np.repeat([0, 1], [60, 60])
+    # One patient has half of the normal images.
+    groups = np.concatenate([np.zeros(30, np.int64), np.arange(1, 91)])
+    told = name_lopsided(labels, make_folds(labels, 3, 0, groups))
+    assert told is not None
+    counts = [(labels[held_out] == 0).sum() for _, held_out in make_folds(labels, 3, 0, groups)]
+    assert f"{min(counts)} to {max(counts)} normal images" in told and "pneumonia" not in told
+
+
+@pytest.mark.parametrize("counts", [(3, 9), (4, 30), (500, 700)])
+def test_folds_that_differ_by_an_image_are_not_lopsided(counts: tuple[int, int]) -> None:
+    labels = draw_labels(*counts)
+    assert name_lopsided(labels, make_folds(labels, 3, seed=0)) is None
 
 
 @pytest.mark.parametrize("folds", [-1, 0, 1, 6, 100])

@@ -35,7 +35,9 @@ def cv(
     folds: Annotated[
         int | None,
         typer.Option(
-            help="Number of stratified folds, at least 2.", show_default="3; with --config, as in the run"
+            min=2,
+            help="Number of stratified folds, at least 2.",
+            show_default="3; with --config, as in the run",
         ),
     ] = None,
     jobs: Annotated[

@@ -21,7 +21,6 @@ WHOLE = "all"  # every image, whatever its split
 SEEN_NAMES = ("train", "val")
 
 
-
 def _name_keys(split: str) -> tuple[str, str]:
     return f"{split}_images", f"{split}_labels"
 

@@ -1,5 +1,7 @@
 """The folds of a cross-validation, stratified; images that belong together stay in one."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,7 @@ from pneumocli.core.data import CLASS_NAMES, NORMAL, PNEUMONIA
 from pneumocli.core.errors import DataError, SettingError
 from pneumocli.core.seeding import derive_seed
 
+LOPSIDED = 2  # times as many images of a class in the largest fold as in the smallest
 MOST_FOLDS = 100  # of all repeats: so many models one file can hold
 
 
@@ -70,3 +73,29 @@ def make_folds(
                 f"no {CLASS_NAMES[int(counts.argmin())]} images; take fewer folds or another seed"
             )
     return made
+
+
+def name_lopsided(
+    labels: NDArray[np.int64], parts: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> str | None:
+    """Say how unlike in size folds are of which the largest holds out twice the smallest's images of a class.
+
+    Few large groups cannot be divided evenly; figures of such folds, and their mean, mean little.
+
+    Args:
+        labels: (N,), 0 or 1.
+        parts: as `make_folds` returns them.
+
+    Returns:
+        None where they are alike.
+    """
+    counts = np.array([np.bincount(labels[held_out], minlength=2) for _, held_out in parts])
+    low, high = counts.min(axis=0), counts.max(axis=0)
+    told = [
+        f"{low[label]} to {high[label]} {CLASS_NAMES[label]}"
+        for label in (NORMAL, PNEUMONIA)
+        if high[label] >= LOPSIDED * low[label] and high[label] - low[label] > 1
+    ]
+    if not told:
+        return None
+    return f"folds hold out {' and '.join(told)} images, since groups are few and large"

@@ -14,7 +14,7 @@ from pneumocli.core.cache import Cache
 from pneumocli.core.config import Precision, TrainConfig
 from pneumocli.core.data import Dataset
 from pneumocli.core.figures import name_fold
-from pneumocli.core.folds import make_folds
+from pneumocli.core.folds import make_folds, name_lopsided
 from pneumocli.core.groups import count_groups, group_images
 from pneumocli.core.keeping import keep_plain
 from pneumocli.core.progress import Notice, keep_quiet
@@ -181,10 +181,12 @@ def try_folds(
         DataError: the data cannot be divided so.
     """
     groups = group_images(dataset.train)
-    make_folds(dataset.train.labels, folds, config.seed, groups, repeats=config.repeats)
+    parts = make_folds(dataset.train.labels, folds, config.seed, groups, repeats=config.repeats)
     several, images = count_groups(groups)
     if several:
         notify(f"groups: {several} of more than one image ({images} images), each kept in one fold")
+    if lopsided := name_lopsided(dataset.train.labels, parts):
+        notify(f"warning: {lopsided}: take fewer folds or another seed")
     return groups
 
 
