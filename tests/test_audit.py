@@ -332,7 +332,7 @@ def test_own_images_are_counted_and_not_compared_with_known_files(name: str, tmp
     identity = identify(some, path)
     assert identity.kind == Kind.OWN
     assert identity.sentence == (
-        f"own images: 22 files {where}: train 15 (6 normal, 9 pneumonia), test 7 (3 normal, 4 pneumonia)"
+        f"own images: files {where}: train 15 (6 normal, 9 pneumonia), test 7 (3 normal, 4 pneumonia)"
     )
     assert identify(Dataset(name, {"all": make_split(1, 6, 9)}), path).sentence.endswith(
         "all 15 (6 normal, 9 pneumonia)"

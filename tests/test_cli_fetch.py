@@ -39,7 +39,7 @@ def test_own_images_are_shown_by_fetch_and_doctor(tmp_path: Path, monkeypatch: p
     content = json.loads(succeed("fetch", "--format", "json").stdout)
     assert (content["identity"]["kind"], content["groups"], content["label_conflicts"]) == ("own", 1, 1)
     assert (content["splits"]["all"]["images"], content["splits"]["all"]["surplus"]) == (6, 1)
-    assert "own images: 6 files in folder xrays" in succeed("fetch").stdout
+    assert "own images: files in folder xrays: all 6" in succeed("fetch").stdout
     assert json.loads(succeed("doctor", "--format", "json").stdout)["data"] == str(folder)
 
 

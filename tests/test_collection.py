@@ -69,6 +69,18 @@ def test_digest_does_not_depend_on_the_place(folder: Path, tmp_path: Path) -> No
     } == digests
 
 
+def test_12_bits_in_files_of_16_are_told(folder: Path) -> None:
+    told: list[str] = []
+    read_collection(folder, 28, notify=told.append)
+    assert not [line for line in told if line.startswith("warning")]
+    for name in ("normal/001.png", "pneumonia/003.png"):
+        levels = np.random.default_rng(0).integers(0, 4096, (40, 40)).astype(np.uint16)
+        Image.fromarray(levels).save(folder / name)
+    read_collection(folder, 28, notify=told.append)
+    (line,) = [line for line in told if line.startswith("warning")]
+    assert "2 of 12 images are nearly black" in line
+
+
 @pytest.mark.parametrize("pixels", [28, 40, 224])
 def test_images_are_made_as_prediction_makes_them(pixels: int, tmp_path: Path) -> None:
     chests = Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 120, 3), np.uint8))

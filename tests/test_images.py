@@ -202,6 +202,24 @@ def test_16_bit_greys_keep_their_full_range(tmp_path: Path) -> None:
     assert np.abs(prepared - levels / 65535 * 255).max() <= 0.51
 
 
+@pytest.mark.parametrize("suffix", [".tiff", ".png", ".webp"])
+def test_a_file_of_several_pages_is_refused(suffix: str, tmp_path: Path) -> None:
+    pages = [Image.fromarray(draw_levels(40, 40, seed)) for seed in range(3)]
+    path = save(pages[0], tmp_path / f"pages{suffix}", save_all=True, append_images=pages[1:])
+    assert "more than one page" in refuse(path)
+    one = save(pages[0], tmp_path / f"one{suffix}", save_all=True, lossless=True)
+    assert read_image(one, 40).pixels.tobytes() == draw_levels(40, 40, 0).tobytes()
+
+
+def test_the_previews_of_a_camera_are_no_pages(tmp_path: Path) -> None:
+    images = [Image.fromarray(draw_levels(64, 64, seed)).convert("RGB") for seed in range(2)]
+    path = save(images[0], tmp_path / "photo.jpg", format="MPO", save_all=True, append_images=images[1:])
+    with Image.open(path) as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)
+    alone = save(images[0], tmp_path / "alone.jpg")
+    assert read_image(path, 28).pixels.tobytes() == read_image(alone, 28).pixels.tobytes()
+
+
 def test_transparent_parts_are_black(tmp_path: Path) -> None:
     levels = draw_levels(28, 28)
     image = Image.fromarray(levels)

@@ -17,6 +17,8 @@ from pneumocli.core.listing import SHOWN, ImageFile, list_files, name_collection
 from pneumocli.core.progress import Listener, Notice, Progress, ignore, keep_quiet
 from pneumocli.core.wording import show_plain
 
+DARK = 32  # grey levels; 12 bits in a file of 16 end at 16
+
 
 def read_collection(
     path: Path, pixels: int, *, listen: Listener = ignore, notify: Notice = keep_quiet
@@ -51,6 +53,7 @@ def read_collection(
     groups = _number_groups(path, files, notify)
     notify(f"images: {describe_steps(pixels)}")
     images = _read_all(path, [file.path for file in files], pixels, listen)
+    _warn_of_dark(path, images, notify)
     return Dataset(
         name_collection(path),
         {
@@ -58,6 +61,15 @@ def read_collection(
             for name, span in spans.items()
         },
     )
+
+
+def _warn_of_dark(path: Path, images: NDArray[np.uint8], notify: Notice) -> None:
+    dark = int((images.max(axis=(1, 2)) < DARK).sum())
+    if dark:
+        notify(
+            f"warning: {name_collection(path)}: {dark} of {len(images)} images are nearly black (no grey "
+            f"level above {DARK - 1} of 255), as 12 bits in a file of 16 are; scale them to the full range"
+        )
 
 
 def _check_classes(path: Path, split: str, labels: NDArray[np.int64]) -> None:

@@ -88,8 +88,7 @@ def _name_own(dataset: Dataset, path: Path, names: Sequence[str]) -> Identity:
         for name, count in counts.items()
     ]
     where = "in folder" if path.is_dir() else "named in"
-    total = sum(map(sum, counts.values()))
-    return Identity(Kind.OWN, f"{OWN_IMAGES}{total} files {where} {dataset.name}: {', '.join(parts)}")
+    return Identity(Kind.OWN, f"{OWN_IMAGES}files {where} {dataset.name}: {', '.join(parts)}")
 
 
 def identify_seen(dataset: Dataset, path: Path | None = None) -> Identity:

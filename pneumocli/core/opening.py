@@ -23,7 +23,7 @@ def open_bounded(file: BinaryIO, formats: tuple[str, ...]) -> Iterator[Image.Ima
     """Open and decode an image that has no more pixels than `limits.most_pixels`.
 
     Raises:
-        ImageError: it has more, by its header; nothing was decoded.
+        ImageError: it has more, or several pages, by its headers; nothing was decoded.
         Exception: whatever Pillow raises for a damaged file.
     """
     most = most_pixels()
@@ -37,9 +37,22 @@ def open_bounded(file: BinaryIO, formats: tuple[str, ...]) -> Iterator[Image.Ima
         fault = fault_pixels(*image.size)
         if fault:
             raise ImageError(fault)
+        if _has_pages(image):
+            raise ImageError("has more than one page; save the one that is meant as a file of its own")
         with wait_turn(*image.size):
             image.load()
             yield image
+
+
+def _has_pages(image: Image.Image) -> bool:
+    """Return whether there are images behind the first; previews in a camera's JPEG are none."""
+    if image.format == "MPO":
+        return False
+    try:
+        image.seek(1)  # not `n_frames`: it reads them all, which a file can make endless
+    except EOFError:
+        return False
+    return True
 
 
 def wait_turn(width: int, height: int) -> AbstractContextManager[object]:
