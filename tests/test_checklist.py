@@ -7,7 +7,8 @@ from written import write_run, write_scored
 
 from pneumocli.core.runs import EXTERNAL
 from pneumocli.core.summary import Summary, summarize_run
-from pneumocli.report.checklist import USER, Item, list_items
+from pneumocli.report.checklist import list_items
+from pneumocli.report.item import USER, Item
 
 # Tejani et al. 2024 has 44 items; Collins et al. 2024 has 27, with their parts 52.
 CLAIM = [str(number) for number in range(1, 45)]

@@ -205,6 +205,31 @@ def test_images_that_the_run_was_made_with_are_told(
     assert read_figures(cv_copy.path / EXTERNAL / "mixed.npz", "test").seen == 9
 
 
+def test_patients_that_the_data_name_are_what_intervals_take_as_independent(
+    cv_copy: Run, train_copy: Run, tmp_path: Path
+) -> None:
+    labels = write_labels(tmp_path, "group a a b c c d")
+    content = json.loads(succeed("evaluate", cv_copy.path, "--data", labels, "--format", "json").stdout)
+    assert content["groups"] == 4
+    apart = json.loads(
+        succeed(
+            "evaluate", cv_copy.path, "--data", write_labels(tmp_path / "apart"), "--format", "json"
+        ).stdout
+    )
+    assert "groups" not in apart
+    assert apart["models"] == content["models"]
+    for known, other in zip(
+        *(found["estimates"]["ensemble"].values() for found in (content, apart)), strict=True
+    ):
+        assert known["value"] == other["value"]
+    known, other = (found["estimates"]["ensemble"]["accuracy"] for found in (content, apart))
+    assert known["high"] - known["low"] > other["high"] - other["low"]
+    shown = succeed("evaluate", train_copy.path, "--data", labels).stdout
+    assert "4 groups of images, such as patients, taken as independent" in " ".join(shown.split())
+    shown = succeed("compare", cv_copy.path, train_copy.path, "--data", labels).stdout
+    assert "Obuchowski for AUC, Yang for accuracy (4 groups" in " ".join(shown.split())
+
+
 @pytest.mark.parametrize("content", [b"", b"hello", b"{}"])
 def test_run_with_a_damaged_part(content: bytes, cv_copy: Run, data_file: Path) -> None:
     parts = (CONFIG, DECISION, cv_copy.last_file.name)

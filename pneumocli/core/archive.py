@@ -74,8 +74,11 @@ def check_arrays(file: BinaryIO) -> None:
     file.seek(start)
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
-    """Read arrays of an .npz file, in the order of their names; the file is checked first.
+def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+    """Read arrays of an .npz file by their names; the file is checked first.
+
+    Args:
+        optional: names of further arrays, left out where the file has none of that name.
 
     Raises:
         Exception: of any kind, since numpy and zipfile promise no list of what a damaged file can raise;
@@ -84,7 +87,8 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[NDArray[Any]]:
     with open_file(path) as file:
         check_arrays(file)
         with np.load(file, allow_pickle=False) as kept:
-            return [np.asarray(kept[name]) for name in names]  # an entry that is no array comes as bytes
+            found = [*names, *(name for name in optional if name in kept.files)]
+            return {name: np.asarray(kept[name]) for name in found}  # what is no array comes as bytes
 
 
 def _check_array(content: IO[bytes], size: int) -> None:

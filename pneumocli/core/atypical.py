@@ -267,7 +267,7 @@ def read_pooled_maps(folders: Iterable[Path]) -> NDArray[np.float32]:
     parts: list[NDArray[np.float32]] = []
     for path in (folder / POOLED_MAPS for folder in folders):
         try:
-            index, pooled = read_arrays(path, ("index", "pooled"))
+            index, pooled = read_arrays(path, ("index", "pooled")).values()
             if index.ndim != 1 or index.dtype != np.int64 or pooled.ndim != 2 or pooled.dtype != np.float32:
                 raise ValueError
             rows.append(index)

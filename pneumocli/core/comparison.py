@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pneumocli import DISCLAIMER
+from pneumocli.core.clusters import count_clusters, count_smaller_class, number_clusters, sum_clusters
 from pneumocli.core.data import WHOLE
 from pneumocli.core.decision import read_decision
 from pneumocli.core.errors import RunError
@@ -61,6 +62,7 @@ class Comparison:
         first, second: the runs' names.
         rules, thresholds: of the first and of the second run, as its decision has them.
         n: number of images.
+        groups: of these images, such as patients, that are taken as independent; None where each image is.
         synthetic: drawn images had a part in one of them.
         differences: by figure.
     """
@@ -72,6 +74,7 @@ class Comparison:
     split: str
     data: str
     n: int
+    groups: int | None
     synthetic: bool
     differences: Mapping[str, Difference]
 
@@ -106,10 +109,10 @@ def compare_runs(first: Run, second: Run, split: str | None, data: str | None = 
             f"{other_figures.data}); score both on the same: pneumocli evaluate RUN --data FILE, and name it "
             "here with --data"
         )
-    if min(np.bincount(scores.y_true, minlength=2)) < 2:
+    if count_smaller_class(scores.y_true, scores.group) < 2:
         raise RunError(
-            f"{figures.data}: {split} has a single image of a class, too few to compare {first.path} and "
-            f"{second.path}; score both on more images"
+            f"{figures.data}: {split} has a single image, or group of images, of a class, too few to compare "
+            f"{first.path} and {second.path}; score both on more images"
         )
     ours, theirs = read_decision(first), read_decision(second)
     thresholds = (ours.threshold, theirs.threshold)
@@ -121,8 +124,11 @@ def compare_runs(first: Run, second: Run, split: str | None, data: str | None = 
         split=split,
         data=figures.data,
         n=len(scores.y_true),
+        groups=count_clusters(scores.group),
         synthetic=figures.synthetic or other_figures.synthetic,
-        differences=compare_scores(scores.y_true, scores.y_score, other_scores.y_score, thresholds),
+        differences=compare_scores(
+            scores.y_true, scores.y_score, other_scores.y_score, thresholds, scores.group
+        ),
     )
 
 
@@ -159,6 +165,7 @@ def compare_scores(
     first: ArrayLike,
     second: ArrayLike,
     thresholds: tuple[float, float] = (0.5, 0.5),
+    groups: NDArray[np.int64] | None = None,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -166,40 +173,46 @@ def compare_scores(
     """Compare two models' scores of the same images, figure by figure, paired.
 
     AUC by DeLong et al. 1988 (Biometrics 44:837); accuracy by the exact test of McNemar 1947
-    (Psychometrika 12:153) with a bootstrap interval; the rest by a paired stratified bootstrap.
+    (Psychometrika 12:153) with a bootstrap interval; the rest by a paired stratified bootstrap. Where images
+    belong together, AUC by Obuchowski 1997 (Biometrics 53:567), accuracy by Yang et al. 2010 (Biometrical
+    Journal 52:638: of what each group gains in right calls, the sum over the root of the sum of squares is
+    taken as normal), and groups are drawn whole.
 
     Args:
         y_true: (N,), 0 or 1; at least two images of each class.
         first, second: (N,), 0 to 1, in the order of `y_true`.
         thresholds: of the first and of the second model.
+        groups: int64 (N,), images of the same number belong together; None if each is on its own.
         resamples, seed: of the bootstrap.
 
     Raises:
-        ValueError: as for `compute_metrics`, or there are fewer than two images of a class.
+        ValueError: as for `compute_metrics`, or there are fewer than two images, or groups, of a class.
     """
     (truth, ours_score), (_, theirs_score) = (check_scores(y_true, row) for row in (first, second))
     scores = [ours_score, theirs_score]
-    drawn = draw_resamples(truth, resamples, seed)
+    drawn = draw_resamples(truth, resamples, seed, groups)
     once = np.ones((1, len(truth)), np.int64)
     ours, theirs = (
         weigh_figures(truth, row, threshold) for row, threshold in zip(scores, thresholds, strict=True)
     )
-    found = {"roc_auc": _compare_auc(truth, np.stack(scores))}
+    found = {"roc_auc": _compare_auc(truth, np.stack(scores), groups)}
     for name in ours:
         bounds = bound_values(compute_resampled(theirs[name], drawn) - compute_resampled(ours[name], drawn))
         found[name] = Difference(
             float(ours[name](once)[0]),
             float(theirs[name](once)[0]),
             *bounds.told,
-            _test_mcnemar(truth, scores, thresholds) if name == "accuracy" else None,
+            _test_mcnemar(truth, scores, thresholds, groups) if name == "accuracy" else None,
         )
     return found
 
 
-def _compare_auc(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> Difference:
+def _compare_auc(
+    truth: NDArray[np.int64], scores: NDArray[np.float64], groups: NDArray[np.int64] | None
+) -> Difference:
     from scipy.stats import norm
 
-    auc, covariance = compute_auc_covariance(truth, scores)
+    auc, covariance = compute_auc_covariance(truth, scores, groups)
     difference = float(auc[1] - auc[0])
     # Rounding may leave a variance of zero a little below it.
     error = float(np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0)))
@@ -211,12 +224,20 @@ def _compare_auc(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> Diffe
 
 
 def _test_mcnemar(
-    truth: NDArray[np.int64], scores: list[NDArray[np.float64]], thresholds: tuple[float, float]
+    truth: NDArray[np.int64],
+    scores: list[NDArray[np.float64]],
+    thresholds: tuple[float, float],
+    groups: NDArray[np.int64] | None,
 ) -> float:
-    from scipy.stats import binomtest
+    from scipy.stats import binomtest, norm
 
     is_right = [
         call_labels(row, threshold) == truth for row, threshold in zip(scores, thresholds, strict=True)
     ]
+    clusters = number_clusters(groups)
+    if clusters is not None:
+        gains = sum_clusters(is_right[1].astype(int) - is_right[0].astype(int), clusters)
+        spread = float(np.sqrt((gains**2).sum()))
+        return float(2 * norm.sf(abs(gains.sum()) / spread)) if spread else 1.0
     only_one = int(np.sum(is_right[0] != is_right[1]))
     return float(binomtest(int(np.sum(is_right[0] & ~is_right[1])), only_one).pvalue) if only_one else 1.0

@@ -114,7 +114,8 @@ def evaluate_run(
     scored = dataset.name
     if run.synthetic and not dataset.synthetic:
         scored += ", by a model trained on synthetic images"
-    scores = {name: Scores(np.arange(len(labels)), labels, row) for name, row in y_score.items()}
+    rows, groups = np.arange(len(labels)), scored_split.groups
+    scores = {name: Scores(rows, labels, row, groups) for name, row in y_score.items()}
     figures = compute_figures(
         run,
         split,

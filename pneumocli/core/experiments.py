@@ -96,7 +96,7 @@ def train_single(
         all_val = np.arange(len(dataset.val))
         stage = "scores on val"
         y_score = score_features(trained.parts, material.val.maps, all_val, stage=stage, listen=listen)
-        scores = Scores(all_val, dataset.val.labels, y_score)
+        scores = Scores(all_val, dataset.val.labels, y_score, dataset.val.groups)
         stopping = scores.take(material.stopping_rows)
         decision = fix_decision(config.rule, stopping, "val", dataset.name)
         stage = "likeness to train"

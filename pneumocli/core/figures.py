@@ -8,12 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pneumocli import DISCLAIMER
 from pneumocli.core.calibration import Calibration, measure_calibration
+from pneumocli.core.clusters import count_clusters, measure_effect
 from pneumocli.core.data import Dataset
 from pneumocli.core.decision import Decision
 from pneumocli.core.errors import RunError
 from pneumocli.core.files import write_json
 from pneumocli.core.metrics import (
     Metrics,
+    call_labels,
     compute_metrics,
     summarize_folds,
 )
@@ -54,6 +56,11 @@ class Figures(BaseModel):
     best_single: str | None = Field(None, description="the fold with the highest out-of-fold AUC")
     folds: dict[str, dict[str, float]] | None = None
     estimates: Mapping[str, Mapping[str, Estimate]] | None = None
+    groups: int | None = Field(
+        None,
+        description="groups of these images, such as patients, that intervals take as independent of each "
+        "other; none where they take each image so",
+    )
     prevalence: float | None = Field(None, description="share of pneumonia elsewhere, as it was asked for")
     predictive_values: Mapping[str, PredictiveValues] | None = None
     decision: Decision | None = Field(None, description="none for a fold of its own")
@@ -110,7 +117,10 @@ def compute_figures(
     thresholds = [0.5] if decision is None else [0.5, decision.threshold]
     each = [_compute_at(threshold, split, scores, prevalence) for threshold in thresholds]
     if intervals:
-        by_name = {name: estimate_at(part.y_true, part.y_score, thresholds) for name, part in scores.items()}
+        by_name = {
+            name: estimate_at(part.y_true, part.y_score, thresholds, part.group)
+            for name, part in scores.items()
+        }
         for number, values in enumerate(each):
             values["estimates"] = {name: estimates[number] for name, estimates in by_name.items()}
     found = each[0]
@@ -127,6 +137,7 @@ def compute_figures(
         data_digest=digest,
         synthetic=run.synthetic or (dataset is not None and dataset.synthetic),
         seen=seen,
+        groups=count_clusters(list(scores.values())[-1].group),
         best_single=best_single,
         prevalence=prevalence,
         decision=decision,
@@ -175,6 +186,17 @@ def _compute_at(
         found["folds"] = summarize_folds(members)
     if prevalence is not None:
         found["predictive_values"] = {
-            name: project_values(metrics, prevalence) for name, metrics in models.items()
+            name: project_values(metrics, prevalence, _measure_effects(scores[name], threshold))
+            for name, metrics in models.items()
         }
     return found
+
+
+def _measure_effects(scores: Scores, threshold: float) -> tuple[float, float]:
+    """Return the design effects of sensitivity and of specificity."""
+    is_right = call_labels(scores.y_score, threshold) == scores.y_true
+    sensitivity, specificity = (
+        measure_effect(is_right[rows], None if scores.group is None else scores.group[rows])
+        for rows in (scores.y_true == 1, scores.y_true == 0)
+    )
+    return sensitivity, specificity

@@ -82,7 +82,8 @@ def train_fold(task: FoldTask, material: Material, listen: Listener) -> None:
     with filling(run.fold_path(fold)) as folder:
         write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
         write_pooled_maps(folder, task.held_out, pooled_maps)
-        scores = Scores(task.held_out, task.dataset.train.labels[task.held_out], y_score)
+        held_out = task.dataset.train.take(task.held_out)
+        scores = Scores(task.held_out, held_out.labels, y_score, held_out.groups)
         write_outcome(run, folder, OUT_OF_FOLD, task.dataset.train, name_fold(fold), scores)
     task.checkpoint.remove()
 

@@ -27,7 +27,9 @@ class PredictiveValues:
     npv_high: float | None = None
 
 
-def project_values(metrics: Metrics, prevalence: float) -> PredictiveValues:
+def project_values(
+    metrics: Metrics, prevalence: float, effects: tuple[float, float] = (1.0, 1.0)
+) -> PredictiveValues:
     """Return PPV and NPV by Bayes' theorem, sensitivity and specificity taken to be the same elsewhere.
 
     Altman and Bland 1994, BMJ 309:102. The intervals are those of Mercaldo et al. 2007, Statistics in
@@ -37,6 +39,8 @@ def project_values(metrics: Metrics, prevalence: float) -> PredictiveValues:
     Args:
         metrics: of the images that were scored.
         prevalence: share of pneumonia elsewhere, 0 to 1.
+        effects: of sensitivity and of specificity, where images belong together; see
+            `clusters.measure_effect`.
     """
     found, missed = metrics.sensitivity * prevalence, (1 - metrics.sensitivity) * prevalence
     left_alone, alarmed = metrics.specificity * (1 - prevalence), (1 - metrics.specificity) * (1 - prevalence)
@@ -45,8 +49,13 @@ def project_values(metrics: Metrics, prevalence: float) -> PredictiveValues:
     tn, fp, fn, tp = metrics.tn, metrics.fp, metrics.fn, metrics.tp
     if not (min(tn, fp, fn, tp) > 0 and 0 < prevalence < 1):
         return PredictiveValues(ppv, npv)
-    ppv_low, ppv_high = _bound(found / alarmed, fn / (tp * (fn + tp)) + tn / (fp * (tn + fp)))
-    npv_low, npv_high = _bound(left_alone / missed, tp / (fn * (fn + tp)) + fp / (tn * (tn + fp)))
+    of_sensitivity, of_specificity = effects
+    ppv_low, ppv_high = _bound(
+        found / alarmed, of_sensitivity * fn / (tp * (fn + tp)) + of_specificity * tn / (fp * (tn + fp))
+    )
+    npv_low, npv_high = _bound(
+        left_alone / missed, of_sensitivity * tp / (fn * (fn + tp)) + of_specificity * fp / (tn * (tn + fp))
+    )
     return PredictiveValues(ppv, npv, ppv_low, ppv_high, npv_low, npv_high)
 
 

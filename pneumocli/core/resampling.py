@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pneumocli.core.clusters import number_clusters
 from pneumocli.core.metrics import call_labels
 
 CONFIDENCE = 0.95
@@ -37,19 +38,32 @@ class Interval:
         return (self.low, self.high) if self.says_something else (None, None)
 
 
-def draw_resamples(y_true: ArrayLike, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int16]:
-    """Return how often each image is drawn, (resamples, N): each class with replacement, its size kept."""
+def draw_resamples(
+    y_true: ArrayLike,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    groups: NDArray[np.int64] | None = None,
+) -> NDArray[np.int16]:
+    """Return how often each image is drawn, (resamples, N): each class with replacement, its size kept.
+
+    Where images belong together, whole groups are drawn (Field and Welsh 2007, Journal of the Royal
+    Statistical Society B 69:369): from those with normal images alone, with pneumonia alone, and with both,
+    as many as there are of each, so that no class is ever missing.
+    """
     truth = np.asarray(y_true).ravel()
     rng = np.random.default_rng(seed)
+    clusters = number_clusters(groups)
+    # The share of each cluster's images that have pneumonia: 0, 1 or in between.
+    held = truth if clusters is None else np.bincount(clusters, truth) / np.bincount(clusters)
+    strata = [np.flatnonzero(stratum) for stratum in (held == 0, held == 1, (held > 0) & (held < 1))]
     # That one image is drawn more often than an int16 holds does not happen: its mean is 1.
-    drawn = np.zeros((resamples, len(truth)), np.int16)
-    for label in np.unique(truth):
-        rows = np.flatnonzero(truth == label)
+    drawn = np.zeros((resamples, len(held)), np.int16)
+    for rows in filter(len, strata):
         shares = np.full(len(rows), 1 / len(rows))
         for start in range(0, resamples, AT_ONCE):
             some = slice(start, min(start + AT_ONCE, resamples))
             drawn[some, rows] = rng.multinomial(len(rows), shares, some.stop - some.start)
-    return drawn
+    return drawn if clusters is None else drawn[:, clusters]
 
 
 def compute_resampled(compute: Weigh, drawn: NDArray[np.int16]) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,27 +24,32 @@ class Scores:
         index: int64 (N,), row of the split.
         y_true: int64 (N,), 0 = normal, 1 = pneumonia.
         y_score: float32 (N,), probability of pneumonia.
+        group: int64 (N,), images of the same number belong together, such as those of one patient; None if
+            nothing is known of it.
     """
 
     index: NDArray[np.int64]
     y_true: NDArray[np.int64]
     y_score: NDArray[np.float32]
+    group: NDArray[np.int64] | None = None
 
     def take(self, rows: NDArray[np.integer]) -> "Scores":
         """Return the scores at these places, in their order."""
-        return Scores(self.index[rows], self.y_true[rows], self.y_score[rows])
+        group = None if self.group is None else self.group[rows]
+        return Scores(self.index[rows], self.y_true[rows], self.y_score[rows], group)
 
 
 def write_scores(folder: Path, split: str, scores: Scores, data: str) -> None:
-    """Write `scores_<split>.npz`: index, y_true, y_score, and `data`, the name of the data set."""
+    """Write `scores_<split>.npz`: index, y_true, y_score, group if known, and `data`, the data set's name."""
+    arrays: dict[str, NDArray[Any]] = {
+        "index": scores.index,
+        "y_true": scores.y_true,
+        "y_score": scores.y_score,
+    }
+    if scores.group is not None:
+        arrays["group"] = scores.group
     with replacing(folder / f"scores_{split}.npz") as partial:
-        np.savez(
-            partial,
-            index=scores.index,
-            y_true=scores.y_true,
-            y_score=scores.y_score,
-            data=np.array(data),
-        )
+        np.savez(partial, allow_pickle=False, **arrays, data=np.array(data))
 
 
 def read_scores(folder: Path, split: str) -> Scores:
@@ -55,7 +60,7 @@ def read_scores(folder: Path, split: str) -> Scores:
     """
     path = folder / f"scores_{split}.npz"
     try:
-        scores = Scores(*read_arrays(path, ("index", "y_true", "y_score")))
+        scores = Scores(**read_arrays(path, ("index", "y_true", "y_score"), optional=("group",)))
         _check_form(scores)
         return scores
     except FileNotFoundError:
@@ -70,6 +75,8 @@ def _check_form(scores: Scores) -> None:
     """Raise ValueError where the arrays are not what `write_scores` writes."""
     forms = (scores.index.dtype.kind, scores.y_true.dtype.kind, scores.y_score.dtype.kind)
     n = len(scores.index)
+    if scores.group is not None and (scores.group.dtype.kind, scores.group.shape) != ("i", (n,)):
+        raise ValueError("groups of another type or shape")
     if forms not in {("i", "i", "f")} or {scores.index.shape, scores.y_true.shape, scores.y_score.shape} != {
         (n,)
     }:
@@ -98,4 +105,6 @@ def pool_scores(parts: Sequence[Scores], repeats: int = 1) -> Scores:
         )
     sums = np.bincount(row_of, np.concatenate([part.y_score for part in parts]).astype(np.float64))
     y_true = np.concatenate([part.y_true for part in parts])[first]
-    return Scores(index, y_true, (sums / repeats).astype(np.float32))
+    groups = [part.group for part in parts if part.group is not None]
+    group = np.concatenate(groups)[first] if len(groups) == len(parts) else None
+    return Scores(index, y_true, (sums / repeats).astype(np.float32), group)

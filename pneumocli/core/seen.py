@@ -48,7 +48,7 @@ def count_seen(run: Run, dataset: Dataset, split: str) -> int | None:
 def _read_seen(folder: Path, names: Sequence[str]) -> NDArray[np.bytes_] | None:
     path = folder / SEEN
     try:
-        digests = read_arrays(path, names)
+        digests = list(read_arrays(path, names).values())
         if any(part.dtype != "S32" or part.ndim != 1 for part in digests):
             raise ValueError("arrays of other types or shapes")
         return np.concatenate(digests)

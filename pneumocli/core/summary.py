@@ -187,7 +187,8 @@ def _bound(folder: Path, scored: Scored, gaps: list[Gap]) -> Scored:
         return scored
     try:
         scores = read_scores(folder, scored.figures.split)
-        estimates = estimate_figures(scores.y_true, scores.y_score, scored.metrics.threshold)
+        threshold = scored.metrics.threshold
+        estimates = estimate_figures(scores.y_true, scores.y_score, threshold, scores.group)
     except (RunError, ValueError):
         split = scored.figures.split.replace("_", "-")
         gaps.append(

@@ -3,7 +3,7 @@
 Shares of images (sensitivity, accuracy, ...) have Wilson's interval, the AUC DeLong's, and what is
 neither (F1, average precision, ...) a stratified bootstrap's. All of them hold for other images drawn
 as those scored were, each taken as independent of the rest: where several are of one patient they are
-too narrow, and another hospital's figures may lie outside.
+too narrow, unless that is known (`groups`), and another hospital's figures may lie outside.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pneumocli.core.metrics import check_scores, compute_metrics
+from pneumocli.core.clusters import count_smaller_class, measure_effect, number_clusters, sum_clusters
+from pneumocli.core.metrics import call_labels, check_scores, compute_metrics
 from pneumocli.core.resampling import (
-    CONFIDENCE,
     RESAMPLES,
     Interval,
     Weigh,
@@ -27,61 +27,93 @@ from pneumocli.core.resampling import (
 Z = 1.959963984540054  # the normal distribution's quantile at (1 + CONFIDENCE) / 2
 
 
-def bound_share(hits: int, n: int) -> Interval:
+def bound_share(hits: int, n: int, effect: float = 1.0) -> Interval:
     """Return the Wilson interval of `hits` among `n` images.
 
     Wilson 1927, Journal of the American Statistical Association 22:209, without continuity correction.
-    """
-    from scipy.stats import binomtest
 
+    Args:
+        effect: of a design in which images belong together, see `clusters.measure_effect`: the images count
+            as so many times fewer.
+    """
     if n == 0:
         return Interval(float("nan"), float("nan"))
-    found = binomtest(hits, n).proportion_ci(CONFIDENCE, "wilson")
-    return Interval(float(found.low), float(found.high))
+    share, counted = hits / n, n / effect
+    middle = (share + Z**2 / (2 * counted)) / (1 + Z**2 / counted)
+    half = Z * np.sqrt(share * (1 - share) / counted + (Z / (2 * counted)) ** 2) / (1 + Z**2 / counted)
+    # At 0 and 1 the bound is the share itself, but for rounding.
+    low, high = float(middle - half), float(middle + half)
+    return Interval(0.0 if hits == 0 else low, 1.0 if hits == n else high)
 
 
 def compute_auc_covariance(
-    y_true: ArrayLike, y_scores: ArrayLike
+    y_true: ArrayLike, y_scores: ArrayLike, groups: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the AUC of each of M models on the same images, and the covariance of these AUCs.
 
     DeLong et al. 1988, Biometrics 44:837, by midranks as in Sun and Xu 2014, IEEE Signal Processing
-    Letters 21:1389.
+    Letters 21:1389. Where images belong together, that of Obuchowski 1997, Biometrics 53:567, which is
+    DeLong's where each is on its own.
 
     Args:
-        y_true: (N,), 0 or 1; at least two images of each class.
+        y_true: (N,), 0 or 1; at least two images of each class, in at least two groups.
         y_scores: (M, N), one row a model.
+        groups: int64 (N,), images of the same number belong together; None if each is on its own.
 
     Returns:
         AUCs (M,) and covariance (M, M).
 
     Raises:
-        ValueError: fewer than two images of a class.
+        ValueError: fewer than two images, or groups, of a class.
     """
     from scipy.stats import rankdata
 
     truth, scores = np.asarray(y_true).ravel(), np.atleast_2d(np.asarray(y_scores, dtype=np.float64))
     positive, negative = scores[:, truth == 1], scores[:, truth == 0]
     n_positive, n_negative = positive.shape[1], negative.shape[1]
-    if min(n_positive, n_negative) < 2:
+    if count_smaller_class(truth, groups) < 2:
         raise ValueError(
-            "an AUC's variance needs two images of each class; "
+            "an AUC's variance needs two images of each class, in two groups where they belong together; "
             f"received {n_negative} normal, {n_positive} pneumonia"
         )
     among_all = rankdata(np.concatenate([positive, negative], axis=1), axis=1)
     # Of each image: the share of the other class's images that it stands right to.
     positive_parts = (among_all[:, :n_positive] - rankdata(positive, axis=1)) / n_negative
     negative_parts = 1 - (among_all[:, n_positive:] - rankdata(negative, axis=1)) / n_positive
-    covariance = np.cov(positive_parts) / n_positive + np.cov(negative_parts) / n_negative
-    return positive_parts.mean(axis=1), np.atleast_2d(covariance)
+    auc = positive_parts.mean(axis=1)
+    clusters = number_clusters(groups)
+    if clusters is None:
+        covariance = np.cov(positive_parts) / n_positive + np.cov(negative_parts) / n_negative
+        return auc, np.atleast_2d(covariance)
+    return auc, _sum_covariance(truth, positive_parts, negative_parts, clusters)
 
 
-def bound_auc(y_true: ArrayLike, y_score: ArrayLike) -> Interval:
+def _sum_covariance(
+    truth: NDArray[np.int64],
+    positive_parts: NDArray[np.float64],
+    negative_parts: NDArray[np.float64],
+    clusters: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Return Obuchowski's covariance (M, M) of AUCs from each image's part, (M, images of a class)."""
+    centred = np.zeros((len(positive_parts), len(truth)))
+    centred[:, truth == 1] = positive_parts - positive_parts.mean(axis=1, keepdims=True)
+    centred[:, truth == 0] = negative_parts - negative_parts.mean(axis=1, keepdims=True)
+    sums, counts = [], []
+    for label in (1, 0):
+        sums.append(sum_clusters(centred * (truth == label), clusters) / (truth == label).sum())
+        counts.append(len(np.unique(clusters[truth == label])))
+    within = sum(n / (n - 1) * part @ part.T for n, part in zip(counts, sums, strict=True))
+    n_clusters = int(clusters.max()) + 1
+    between = n_clusters / (n_clusters - 1) * sums[0] @ sums[1].T
+    return np.asarray(within + between + between.T)
+
+
+def bound_auc(y_true: ArrayLike, y_score: ArrayLike, groups: NDArray[np.int64] | None = None) -> Interval:
     """Return DeLong's interval of the AUC, taken on the logit scale so that it stays below 1.
 
     For a perfect AUC the variance is zero, and the interval has no width: it is (1, 1) and says nothing.
     """
-    auc, covariance = compute_auc_covariance(y_true, y_score)
+    auc, covariance = compute_auc_covariance(y_true, y_score, groups)
     centre, variance = float(auc[0]), float(covariance[0, 0])
     if not 0 < centre < 1:
         return Interval(centre, centre)
@@ -112,18 +144,20 @@ def estimate_figures(
     y_true: ArrayLike,
     y_score: ArrayLike,
     threshold: float = 0.5,
+    groups: NDArray[np.int64] | None = None,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Estimate]:
     """Return the figures of one model's scores at one threshold, as `estimate_at` does at several."""
-    return estimate_at(y_true, y_score, [threshold], resamples=resamples, seed=seed)[0]
+    return estimate_at(y_true, y_score, [threshold], groups, resamples=resamples, seed=seed)[0]
 
 
 def estimate_at(
     y_true: ArrayLike,
     y_score: ArrayLike,
     thresholds: Sequence[float],
+    groups: NDArray[np.int64] | None = None,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -138,6 +172,8 @@ def estimate_at(
         y_true: (N,), 0 or 1; both must occur.
         y_score: (N,), 0 to 1.
         thresholds: called pneumonia where `y_score >= threshold`.
+        groups: int64 (N,), images of the same number belong together, such as those of one patient; None if
+            each is on its own.
         resamples, seed: of the bootstrap.
 
     Raises:
@@ -145,7 +181,8 @@ def estimate_at(
     """
     truth, score = check_scores(y_true, y_score)
     every = [compute_metrics(truth, score, threshold) for threshold in thresholds]
-    drawn = draw_resamples(truth, resamples, seed)
+    drawn = draw_resamples(truth, resamples, seed, groups)
+    numbers = np.arange(len(truth)) if groups is None else groups
 
     def estimate(compute: Weigh, is_bounded: bool = True) -> Estimate:
         value = float(compute(np.ones((1, len(truth)), np.int64))[0])
@@ -154,36 +191,45 @@ def estimate_at(
         return Estimate(value, *bound_values(compute_resampled(compute, drawn)).told)
 
     auc = Estimate(every[0].roc_auc)
-    if np.bincount(truth, minlength=2).min() > 1:
-        auc = Estimate(every[0].roc_auc, *bound_auc(truth, score).told)
+    if count_smaller_class(truth, groups) > 1:
+        auc = Estimate(every[0].roc_auc, *bound_auc(truth, score, groups).told)
     # What goes by no threshold, and costs most, is computed once.
     weighted = weigh_figures(truth, score)
     average_precision, brier = estimate(weighted["average_precision"]), estimate(weighted["brier"])
     found = []
     for metrics, threshold in zip(every, thresholds, strict=True):
         weighted = weigh_figures(truth, score, threshold)
-        tn, fp, fn, tp = metrics.tn, metrics.fp, metrics.fn, metrics.tp
         # A class that is all right, or all wrong, is so in every draw, however few its images.
-        is_mixed = min(tn, fp, fn, tp) > 0
+        is_mixed = min(metrics.tn, metrics.fp, metrics.fn, metrics.tp) > 0
+        called = call_labels(score, threshold)
+        is_right = called == truth
+        shares = {
+            name: _estimate_share(is_right[rows], numbers[rows])
+            for name, rows in (
+                ("accuracy", slice(None)),
+                ("sensitivity", truth == 1),
+                ("specificity", truth == 0),
+                ("ppv", called == 1),
+                ("npv", called == 0),
+            )
+        }
         found.append(
             {
                 "roc_auc": auc,
                 "average_precision": average_precision,
-                "accuracy": _estimate_share(tp + tn, len(truth)),
+                "accuracy": shares.pop("accuracy"),
                 "balanced_accuracy": estimate(weighted["balanced_accuracy"], is_mixed),
                 "f1": estimate(weighted["f1"], is_mixed),
-                "sensitivity": _estimate_share(tp, tp + fn),
-                "specificity": _estimate_share(tn, tn + fp),
-                "ppv": _estimate_share(tp, tp + fp),
-                "npv": _estimate_share(tn, tn + fn),
+                **shares,
                 "brier": brier,
             }
         )
     return found
 
 
-def _estimate_share(hits: int, n: int) -> Estimate:
+def _estimate_share(is_right: NDArray[np.bool_], groups: NDArray[np.int64]) -> Estimate:
+    hits, n = int(is_right.sum()), len(is_right)
     if n == 0:
         return Estimate(hits=hits, of=n)
-    bounds = bound_share(hits, n)
+    bounds = bound_share(hits, n, measure_effect(is_right, groups))
     return Estimate(hits / n, bounds.low, bounds.high, hits, n)

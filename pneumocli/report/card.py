@@ -18,8 +18,8 @@ from pneumocli.core.images import describe_preparation
 from pneumocli.core.metrics import FIGURES
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
-from pneumocli.report.checklist import USER
 from pneumocli.report.facts import Table, tabulate_courses, tabulate_data, tabulate_origin, tabulate_settings
+from pneumocli.report.item import USER
 from pneumocli.report.page import describe_kind, make_readable, open_environment
 from pneumocli.report.results import (
     tabulate_best,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pneumocli.core.clusters import count_smaller_class
 from pneumocli.core.curves import MeanRoc, average_roc, compute_precision_recall
 from pneumocli.core.metrics import Metrics, compute_metrics, compute_roc
 from pneumocli.core.scores import Scores
@@ -222,9 +223,9 @@ def _average(folds: Sequence[Scores]) -> _Band | None:
 
 def _bound(scores: Scores) -> str:
     """DeLong's interval in words; nothing where the images have no variance, as a single one of a class."""
-    if np.bincount(scores.y_true, minlength=2).min() < 2:
+    if count_smaller_class(scores.y_true, scores.group) < 2:
         return ""
-    found = bound_auc(scores.y_true, scores.y_score)
+    found = bound_auc(scores.y_true, scores.y_score, scores.group)
     if not found.says_something:
         return ""
     return f" (95 %: {found.low:.4f} to {found.high:.4f})"

@@ -10,7 +10,13 @@ from pneumocli.core.figures import ENSEMBLE_NAME, Figures
 from pneumocli.core.metrics import FIGURES, Metrics
 from pneumocli.core.wording import show_plain
 from pneumocli.report.tables import SOURCES, start_table, write_caption
-from pneumocli.report.words import RELIABILITY_TITLES, describe_rule, describe_seen, name_worse
+from pneumocli.report.words import (
+    RELIABILITY_TITLES,
+    describe_independence,
+    describe_rule,
+    describe_seen,
+    name_worse,
+)
 
 FIGURE_TITLES = {
     "roc_auc": "AUC-ROC",
@@ -31,7 +37,6 @@ ESTIMATE_TITLES = {
 
 NO_INTERVAL = "a dash: nothing to count, or too few errors or images to bound it"
 NO_DIFFERENCE = "a dash: both call all images alike, or the images are too few to bound the difference"
-INDEPENDENT = "each image taken as independent: too narrow where several are of one patient"
 
 
 def name_source(figures: Figures) -> str:
@@ -133,7 +138,9 @@ def tabulate_estimates(figures: Figures, name: str) -> Table:
         table.add_row(
             shown, _show(found.value), bounds, "" if found.of is None else f"{found.hits}/{found.of}"
         )
-    table.caption = f"Wilson for counts, DeLong for AUC, bootstrap for the rest; {INDEPENDENT}"
+    table.caption = (
+        f"Wilson for counts, DeLong for AUC, bootstrap for the rest; {describe_independence(figures.groups)}"
+    )
     if any(found.low is None for found in estimates.values()):
         table.caption += f"\n{NO_INTERVAL}"
     return table
@@ -216,10 +223,12 @@ def tabulate_comparison(found: Comparison) -> Table:
         f"{letter} at {threshold:.4f}, rule {rule}"
         for letter, threshold, rule in zip("AB", found.thresholds, found.rules, strict=True)
     )
+    tests = "DeLong for AUC, exact McNemar for accuracy"
+    if found.groups is not None:
+        tests = f"Obuchowski for AUC, Yang for accuracy ({describe_independence(found.groups)})"
     caption = (
-        f"{'; '.join(thresholds)}. p: DeLong for AUC, exact McNemar for accuracy; intervals of the rest: "
-        "paired bootstrap. All are of these two models on other images like these: another seed of the same "
-        "recipe is another model"
+        f"{'; '.join(thresholds)}. p: {tests}; intervals of the rest: paired bootstrap. All are of these two "
+        "models on other images like these: another seed of the same recipe is another model"
     )
     if any(difference.low is None for difference in found.differences.values()):
         caption += f". {NO_DIFFERENCE[0].upper()}{NO_DIFFERENCE[1:]}"

@@ -24,7 +24,7 @@ from pneumocli.core.opening import open_bounded
 from pneumocli.core.reading import open_file
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
-from pneumocli.report.checklist import USER, list_items
+from pneumocli.report.checklist import list_items
 from pneumocli.report.facts import (
     Row,
     Table,
@@ -33,6 +33,7 @@ from pneumocli.report.facts import (
     tabulate_origin,
     tabulate_settings,
 )
+from pneumocli.report.item import USER
 from pneumocli.report.results import (
     tabulate_best,
     tabulate_calibration,

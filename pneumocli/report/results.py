@@ -10,7 +10,6 @@ from pneumocli.report.facts import Row, Table
 from pneumocli.report.figures import (
     ESTIMATE_TITLES,
     FIGURE_TITLES,
-    INDEPENDENT,
     NO_INTERVAL,
     show_bounds,
 )
@@ -18,6 +17,7 @@ from pneumocli.report.tables import SOURCES
 from pneumocli.report.words import (
     FAR,
     RELIABILITY_TITLES,
+    describe_independence,
     find_far_moves,
     name_split,
     name_worse,
@@ -48,7 +48,8 @@ def tabulate_best(scored: Scored) -> Table:
         ("value", "95 % interval", "images"),
         tuple(rows),
         note="Intervals: Wilson for counts, DeLong for the AUC, a stratified bootstrap for the "
-        f"rest. They are of other images drawn like these, {INDEPENDENT}.{note}",
+        "rest. They are of other images drawn like these, "
+        f"{describe_independence(scored.figures.groups)}.{note}",
     )
 
 

@@ -23,6 +23,7 @@ SPLIT_WORDS = {
     "train": "training",
 }
 RELIABILITY_TITLES = {"brier": "Brier score", "ece": "ECE, 15 equal bins", "log_loss": "log loss"}
+INDEPENDENT = "each image taken as independent: too narrow where several are of one patient"
 # A rule that moved by more than this share of a class, and not by chance, is named among the limits.
 FAR = 0.05
 
@@ -183,6 +184,13 @@ def describe_seen(figures: Figures) -> str | None:
     )
 
 
+def describe_independence(groups: int | None) -> str:
+    """Say what intervals take as independent: the images, or as many groups of them as are known."""
+    if groups is None:
+        return INDEPENDENT
+    return f"{groups} groups of images, such as patients, taken as independent, and not each image"
+
+
 def show_estimate(value: float, found: Mapping[str, Estimate], figure: str) -> str:
     """Return a figure with its interval, where there is one."""
     estimate = found.get(figure)
@@ -295,10 +303,14 @@ def list_limits(summary: Summary) -> list[str]:
         )
     if not summary.external:
         limits.append("No data from elsewhere were scored.")
+    if best is None or best.figures.groups is None:
+        limits.append(
+            "The intervals take each image as independent of the rest: where several are of one patient they "
+            "are too narrow."
+        )
     limits += [
         f"This is one run of one seed ({record.settings.seed}); the intervals say nothing of other "
-        "seeds, nor of another hospital's images, and take each image as independent of the rest: where "
-        "several are of one patient they are too narrow.",
+        "seeds, nor of another hospital's images.",
         "Nothing is known of age, sex or other groups of patients: the run has no figures by group.",
         f"Near duplicates are found by the correlation of pixels (above {NEAR_CORRELATION:g}) alone.",
     ]
