@@ -34,6 +34,7 @@ from pneumocli.core.model import BackboneBuilder
 from pneumocli.core.progress import Progress
 from pneumocli.core.runs import CONFIG, DECISION, HISTORY, INPUTS, MODEL, Run, open_run
 from pneumocli.core.scores import OUT_OF_FOLD, STOPPING, read_scores
+from pneumocli.core.seen import SEEN
 from pneumocli.core.training import Trained
 
 pytest_plugins = ["trained"]
@@ -79,7 +80,7 @@ def score_rows(folder: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def test_cross_validation_leaves_every_file_and_no_other(cv_run: Run) -> None:
     scored = {"scores_out_of_fold.npz", "metrics_out_of_fold.json"}
     fold_files = {MODEL, HASHES, HISTORY, POOLED_MAPS, *scored}
-    expected = {CONFIG, DECISION, ATYPICAL, *scored}
+    expected = {CONFIG, DECISION, ATYPICAL, SEEN, *scored}
     expected |= {f"fold_{fold}/{name}" for fold in range(1, FOLDS + 1) for name in fold_files}
     assert list_files(cv_run.path) == expected
     assert cv_run.is_complete
@@ -87,7 +88,7 @@ def test_cross_validation_leaves_every_file_and_no_other(cv_run: Run) -> None:
 
 def test_training_leaves_every_file_and_no_other(train_run: Run) -> None:
     scored = {"scores_val.npz", "scores_stopping.npz", "metrics_val.json"}
-    assert list_files(train_run.path) == {CONFIG, DECISION, MODEL, HASHES, HISTORY, *scored}
+    assert list_files(train_run.path) == {CONFIG, DECISION, MODEL, HASHES, HISTORY, SEEN, *scored}
     assert train_run.is_complete
 
 
