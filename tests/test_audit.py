@@ -322,6 +322,18 @@ def test_the_sentence_that_a_run_keeps_tells_which_data_it_is(known: Dataset, tm
     assert [read_kind(identity.sentence) for identity in identities] == kinds
 
 
+@pytest.mark.parametrize("names", [("test",), ("train", "val")])
+def test_a_part_of_the_official_file_is_told_from_others(names: tuple[str, ...], known: Dataset) -> None:
+    part = replace(known, splits={name: known.splits[name] for name in names})
+    identity = identify(part)
+    assert identity.kind == Kind.OTHER
+    assert f"of the official file at 28 px {' and '.join(names)} alone" in identity.sentence
+    images = part.splits[names[0]].images.copy()
+    images[0, 0, 0] ^= 1
+    other = replace(part, splits={**part.splits, names[0]: replace(part.splits[names[0]], images=images)})
+    assert identify(other).sentence.endswith(f"differs from the official file in: {names[0]} normal")
+
+
 @pytest.mark.parametrize("name", ["xrays", "xrays.csv"])
 def test_own_images_are_counted_and_not_compared_with_known_files(name: str, tmp_path: Path) -> None:
     path, where = tmp_path / name, "named in xrays.csv"

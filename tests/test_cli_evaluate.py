@@ -227,7 +227,9 @@ def test_patients_that_the_data_name_are_what_intervals_take_as_independent(
     shown = succeed("evaluate", train_copy.path, "--data", labels).stdout
     assert "4 groups of images, such as patients, taken as independent" in " ".join(shown.split())
     shown = succeed("compare", cv_copy.path, train_copy.path, "--data", labels).stdout
-    assert "Obuchowski for AUC, Yang for accuracy (4 groups" in " ".join(shown.split())
+    assert "Obuchowski for AUC, exact McNemar of groups for accuracy, 4 groups of images" in " ".join(
+        shown.split()
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"{}"])

@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm, t
 from written import write_run, write_scored
 
 from pneumocli.core.clusters import (
@@ -17,14 +18,16 @@ from pneumocli.core.clusters import (
     number_clusters,
     sum_clusters,
 )
-from pneumocli.core.comparison import compare_scores
+from pneumocli.core.comparison import compare_runs, compare_scores
+from pneumocli.core.errors import RunError
 from pneumocli.core.metrics import compute_metrics
 from pneumocli.core.prevalence import project_values
-from pneumocli.core.resampling import draw_resamples
-from pneumocli.core.scores import Scores, pool_scores, read_scores, write_scores
+from pneumocli.core.resampling import compute_resampled, draw_resamples, weigh_figures
+from pneumocli.core.runs import Run
+from pneumocli.core.scores import Scores, read_scores, write_scores
 from pneumocli.core.summary import summarize_run
 from pneumocli.core.uncertainty import bound_auc, bound_share, compute_auc_covariance, estimate_figures
-from pneumocli.report.words import INDEPENDENT, describe_independence, list_limits
+from pneumocli.report.words import INDEPENDENT, describe_intervals, list_limits
 
 
 def draw_patients(
@@ -45,7 +48,8 @@ def draw_patients(
 def test_images_on_their_own_are_no_clusters() -> None:
     assert number_clusters(None) is None
     assert number_clusters(np.array([4, 2, 9])) is None
-    assert count_clusters(np.array([4, 2, 9])) is None
+    assert count_clusters(None) is None
+    assert count_clusters(np.array([4, 2, 9])) == 3
     found = number_clusters(np.array([9, 2, 9, 4]))
     assert found is not None and found.tolist() == [2, 0, 2, 1]
     assert count_clusters(np.array([9, 2, 9, 4])) == 3
@@ -67,28 +71,58 @@ def test_share_of_independent_images_is_scipys(hits: int, n: int) -> None:
 
 
 def test_each_image_several_times_is_one_image() -> None:
-    """A cluster of equal images says what one of them says."""
+    """A cluster of equal images says what one of them says, and t stands for the normal quantile."""
     is_hit = np.random.default_rng(0).random(60) < 0.8
-    once = bound_share(int(is_hit.sum()), 60)
     times = 5
     effect = measure_effect(np.repeat(is_hit, times), np.repeat(np.arange(60), times))
-    found = bound_share(times * int(is_hit.sum()), times * 60, effect)
     # Of 60 clusters the variance is estimated with 59 in the denominator.
-    assert effect == pytest.approx(times * 60 / 59)
-    assert (found.low, found.high) == pytest.approx((once.low, once.high), abs=2e-3)
+    assert effect == pytest.approx(times * 60 / 59 * (t.ppf(0.975, 59) / norm.ppf(0.975)) ** 2)
 
 
 @pytest.mark.parametrize("share", [0, 1])
-def test_without_a_variance_a_cluster_is_one_image(share: int) -> None:
-    groups = np.repeat(np.arange(5), [1, 2, 3, 4, 5])
-    assert measure_effect(np.full(15, share), groups) == pytest.approx(3)
+def test_without_a_variance_a_clusters_images_are_alike(share: int) -> None:
+    sizes = np.array([1, 2, 3, 4, 5])
+    alike = (sizes**2).sum() / 15 * (t.ppf(0.975, 4) / norm.ppf(0.975)) ** 2
+    assert measure_effect(np.full(15, share), np.repeat(np.arange(5), sizes)) == pytest.approx(alike)
     assert measure_effect(np.array([True, False, True]), np.zeros(3, int)) == 3
 
 
 def test_belonging_together_never_narrows() -> None:
     is_hit = np.tile([True, False], 20)  # one of each in every pair: less spread than by chance
-    assert measure_effect(is_hit, np.repeat(np.arange(20), 2)) == 1
+    assert measure_effect(is_hit, np.repeat(np.arange(20), 2)) >= 1
     assert measure_effect(is_hit, None) == 1
+
+
+@pytest.mark.parametrize(("patients", "images"), [(2, 100), (10, 8), (60, 5)])
+def test_one_error_less_never_lowers_the_bound(patients: int, images: int) -> None:
+    groups = np.repeat(np.arange(patients), images)
+    n = patients * images
+    bounds = []
+    for errors in range(4):
+        is_hit = np.ones(n, bool)
+        is_hit[np.arange(errors) * images % n] = False  # in as many patients as there are
+        bounds.append(bound_share(n - errors, n, measure_effect(is_hit, groups)).low)
+    assert bounds == sorted(bounds, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("share", "shared", "patients", "images"),
+    [(0.97, 0.5, 60, 5), (0.95, 0.5, 30, 10), (0.8, 0.3, 10, 20), (0.9, 0.5, 100, 5), (0.8, 0.0, 40, 4)],
+)
+def test_shares_hold_the_truth_at_the_edge_and_of_few_patients(
+    share: float, shared: float, patients: int, images: int
+) -> None:
+    """Each patient has a share of its own, beta-distributed with that correlation within patients."""
+    rng = np.random.default_rng(11)
+    groups = np.repeat(np.arange(patients), images)
+    held = 0
+    for _ in range(400):
+        scale = 1 / shared - 1 if shared else 1e9
+        own = rng.beta(share * scale, (1 - share) * scale, patients)
+        is_hit = rng.random(patients * images) < np.repeat(own, images)
+        bounds = bound_share(int(is_hit.sum()), len(is_hit), measure_effect(is_hit, groups))
+        held += bounds.low <= share <= bounds.high
+    assert held / 400 >= 0.91
 
 
 def test_auc_covariance_is_obuchowskis_by_counting_pairs() -> None:
@@ -147,21 +181,32 @@ def test_one_group_of_a_class_has_no_variance() -> None:
 
 
 def test_whole_groups_are_drawn_and_no_class_is_lost() -> None:
-    truth, _, groups = draw_patients(np.random.default_rng(3), 30)
+    truth, scores, groups = draw_patients(np.random.default_rng(3), 30)
+    names = np.unique(groups)
     drawn = draw_resamples(truth, 300, 5, groups)
-    assert drawn.shape == (300, len(truth))
-    for name in np.unique(groups):
-        inside = drawn[:, groups == name]
-        assert (inside == inside[:, :1]).all()
-    held = {name: tuple(np.unique(truth[groups == name])) for name in groups}
-    for kind in set(held.values()):
-        names = [name for name, found in held.items() if found == kind]
-        firsts = [np.flatnonzero(groups == name)[0] for name in names]
-        assert (drawn[:, firsts].sum(axis=1) == len(names)).all()
-    assert (drawn[:, truth == 0].sum(axis=1) > 0).all() and (drawn[:, truth == 1].sum(axis=1) > 0).all()
-    np.testing.assert_array_equal(
-        draw_resamples(truth, 20, 1), draw_resamples(truth, 20, 1, np.arange(len(truth)))
-    )
+    assert drawn.shape == (300, len(names))
+    held = [tuple(np.unique(truth[groups == name])) for name in names]
+    for kind in set(held):
+        of_kind = [number for number, found in enumerate(held) if found == kind]
+        assert (drawn[:, of_kind].sum(axis=1) == len(of_kind)).all()
+    by_image = drawn[:, np.searchsorted(names, groups)]
+    assert (by_image[:, truth == 0].sum(axis=1) > 0).all() and (by_image[:, truth == 1].sum(axis=1) > 0).all()
+    compute = weigh_figures(truth, scores[0])["brier"]
+    np.testing.assert_allclose(compute_resampled(compute, drawn, groups), compute(by_image.astype(np.int64)))
+    alone = draw_resamples(truth, 20, 1, np.arange(len(truth)))
+    np.testing.assert_array_equal(draw_resamples(truth, 20, 1), alone)
+
+
+def test_one_group_of_a_class_bounds_nothing_that_it_is_in() -> None:
+    rng = np.random.default_rng(12)
+    truth = np.repeat([0, 1], 40)
+    score = np.clip(0.3 + 0.4 * truth + rng.normal(0, 0.25, 80), 0, 1)
+    found = estimate_figures(truth, score, 0.5, np.r_[np.zeros(40, int), np.arange(1, 41)], resamples=50)
+    for name in ("roc_auc", "average_precision", "balanced_accuracy", "f1", "brier"):
+        assert found[name].value is not None
+        assert (found[name].low, found[name].high) == (None, None), name
+    assert found["specificity"].high - found["specificity"].low > 0.5
+    assert found["sensitivity"].high - found["sensitivity"].low < 0.4
 
 
 def test_intervals_hold_the_truth_where_images_belong_together() -> None:
@@ -197,12 +242,62 @@ def test_models_alike_differ_about_5_times_of_100() -> None:
     assert (calls / 400 > 0.02).all() and (calls / 400 < 0.085).all()
 
 
-def test_equal_models_do_not_differ() -> None:
-    truth, scores, groups = draw_patients(np.random.default_rng(7), 20)
-    assert (
-        compare_scores(truth, scores[0], scores[0], (0.5, 0.5), groups, resamples=2)["accuracy"].p_value
-        == 1.0
+def flip_signs(gains: NDArray) -> float:
+    """The share of all signs of the gains whose sum is as far from zero as theirs."""
+    signs = np.array(list(product([-1, 1], repeat=len(gains))))
+    return float((np.abs(signs @ gains) >= abs(gains.sum())).mean())
+
+
+def test_gains_in_right_calls_are_tested_over_all_signs() -> None:
+    truth, scores, groups = draw_patients(np.random.default_rng(7), 14, models=2)
+    is_right = (scores >= 0.5) == truth
+    gains = [
+        int(is_right[1][groups == name].sum()) - int(is_right[0][groups == name].sum()) for name in {*groups}
+    ]
+    assert len({abs(gain) for gain in gains}) > 2
+    found = compare_scores(truth, scores[0], scores[1], (0.5, 0.5), groups, resamples=2)
+    assert found["accuracy"].p_value == pytest.approx(flip_signs(np.array(gains)))
+    same = compare_scores(truth, scores[0], scores[0], (0.5, 0.5), groups, resamples=2)
+    assert same["accuracy"].p_value == 1.0
+
+
+def test_groups_without_a_difference_leave_mcnemars_exact_test() -> None:
+    truth = np.repeat([0, 1], 50)
+    first, second = np.full(100, 0.9), np.full(100, 0.9)
+    second[:5] = 0.1  # five right calls more
+    groups = np.arange(100)
+    groups[99] = groups[98]
+    for known in (None, groups):
+        found = compare_scores(truth, first, second, (0.5, 0.5), known, resamples=2)
+        assert found["accuracy"].p_value == pytest.approx(binomtest(0, 5).pvalue)
+
+
+def set_groups(run: Run, groups: NDArray | None) -> None:
+    write_scores(run.path, "test", replace(read_scores(run.path, "test"), group=groups), "x")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_groups_of_either_run_are_taken_and_others_are_refused(order: int, tmp_path: Path) -> None:
+    runs = [write_run(tmp_path, name=name) for name in "ab"]
+    groups = np.arange(60) // 3
+    for number, run in enumerate(runs):
+        write_scored(run)
+        scores = read_scores(run.path, "test")
+        # The same groups by other numbers are the same.
+        write_scores(
+            run.path, "test", replace(scores, group=(groups * 3 + 1) * order if number else None), "x"
+        )
+    found = [compare_runs(*pair, "test") for pair in (runs, runs[::-1])]
+    assert [comparison.groups for comparison in found] == [20, 20]
+    p_values = [comparison.differences["accuracy"].p_value for comparison in found]
+    assert p_values[0] == p_values[1]
+    set_groups(runs[0], groups)
+    assert compare_runs(*runs, "test").groups == 20
+    write_scores(
+        runs[0].path, "test", replace(read_scores(runs[0].path, "test"), group=np.arange(60) // 2), "x"
     )
+    with pytest.raises(RunError, match="other groups of the same images; score both again"):
+        compare_runs(*runs, "test")
 
 
 def test_predictive_values_widen_with_the_design_effect() -> None:
@@ -228,15 +323,14 @@ def test_groups_travel_with_the_scores(tmp_path: Path) -> None:
     assert kept.group is not None
     np.testing.assert_array_equal(kept.group, groups)
     rows = np.random.default_rng(0).permutation(len(truth))
-    pooled = pool_scores([whole.take(rows[:9]), whole.take(rows[9:])])
-    np.testing.assert_array_equal(pooled.group, groups)
+    np.testing.assert_array_equal(whole.take(rows).group, groups[rows])
     write_scores(tmp_path, "val", replace(whole, group=None), "hospital.csv")
     assert read_scores(tmp_path, "val").group is None
 
 
 def test_what_is_taken_as_independent_is_told(tmp_path: Path) -> None:
-    assert describe_independence(None) == INDEPENDENT
-    assert describe_independence(17).startswith("17 groups of images, such as patients, taken as independent")
+    assert describe_intervals(None).endswith(INDEPENDENT)
+    assert "17 groups of images, such as patients, taken as independent" in describe_intervals(17)
     run = write_run(tmp_path)
     write_scored(run)
     summary = summarize_run(run)

@@ -400,6 +400,21 @@ def test_other_data_leave_the_runs_own_figures_alone(
     assert evaluate_run(run, small_dataset, "test").figures == evaluated[1].figures
 
 
+def test_what_the_run_was_made_with_is_counted_among_the_scored(
+    evaluated: Evaluated, train_copy: Run, small_dataset: Dataset
+) -> None:
+    assert evaluated[1].figures.seen == 0
+    told: list[str] = []
+    assert evaluate_run(train_copy, small_dataset, "val", notify=told.append).figures.seen is None
+    elsewhere = Dataset("own", {"all": small_dataset.pick("all")})
+    seen = len(small_dataset.train) + len(small_dataset.val)
+    assert evaluate_run(train_copy, elsewhere, "all", notify=told.append).figures.seen == seen
+    (line,) = told
+    assert line.startswith(
+        f"warning: {seen} of the {seen + len(small_dataset.test)} images to score stand among"
+    )
+
+
 def test_all_images_are_scored_as_each_split_is(train_copy: Run) -> None:
     other = draw_dataset(seed=1, train=8, val=8, test=8)
     whole = evaluate_run(train_copy, other, "all").y_score[train_copy.name]

@@ -497,7 +497,7 @@ def test_import_of_some_of_the_splits_is_refused(tmp_path: Path) -> None:
     whole, part = save_dataset(tmp_path / "whole.npz", 28), tmp_path / "part.npz"
     with np.load(whole) as arrays:
         np.savez(part, **{key: arrays[key] for key in arrays.files if key.startswith("test")})
-    with pytest.raises(DataError, match=r"part\.npz has no train images"):
+    with pytest.raises(DataError, match=r"part\.npz has no train and val images"):
         import_dataset(part, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 

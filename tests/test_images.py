@@ -211,6 +211,22 @@ def test_a_file_of_several_pages_is_refused(suffix: str, tmp_path: Path) -> None
     assert read_image(one, 40).pixels.tobytes() == draw_levels(40, 40, 0).tobytes()
 
 
+def test_smaller_copies_of_an_image_are_no_pages(tmp_path: Path) -> None:
+    levels = draw_levels(40, 40)
+    whole, small = Image.fromarray(levels), Image.fromarray(levels[::2, ::2])
+    for number, copies in enumerate(([1], [1, 1], [0])):
+        path, parts = tmp_path / f"{number}.tiff", []
+        for mark in copies:
+            small.encoderinfo = {"tiffinfo": {254: mark}}
+            parts.append(small.copy())
+            parts[-1].encoderinfo = {"tiffinfo": {254: mark}}
+        whole.save(path, save_all=True, append_images=parts)
+        if copies == [0]:
+            assert "more than one page" in refuse(path)
+        else:
+            assert read_image(path, 40).pixels.tobytes() == levels.tobytes()
+
+
 def test_the_previews_of_a_camera_are_no_pages(tmp_path: Path) -> None:
     images = [Image.fromarray(draw_levels(64, 64, seed)).convert("RGB") for seed in range(2)]
     path = save(images[0], tmp_path / "photo.jpg", format="MPO", save_all=True, append_images=images[1:])

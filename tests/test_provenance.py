@@ -46,6 +46,12 @@ def test_record_follows_what_is_trained_on_and_stopped_by(small_dataset: Dataset
     assert not describe_cv(describe(small_dataset)).same_work(describe_cv(describe(other)))
 
 
+def test_what_versions_say_of_the_same_data_makes_no_other_work(small_dataset: Dataset) -> None:
+    record = describe_cv(describe(small_dataset))
+    data = record.data.model_copy(update={"conflicts": None, "identity": "as an earlier version said it"})
+    assert record.same_work(record.model_copy(update={"data": data}))
+
+
 def test_images_with_both_labels_are_counted(small_dataset: Dataset) -> None:
     assert describe_cv(describe(small_dataset)).data.conflicts == 0
     images, labels = small_dataset.val.images.copy(), small_dataset.val.labels

@@ -48,33 +48,23 @@ def count_again(dataset: Dataset, split: str, *others: str) -> int:
 
 
 def test_images_of_train_and_val_are_known(run: Run, dataset: Dataset) -> None:
-    assert count_seen(run, dataset, "test") == 0
+    assert count_seen(run, dataset.test) == 0
     mixed = np.concatenate([dataset.train.images[:3], dataset.val.images[:2], dataset.train.images[:1]])
     other = plant(dataset, "test", mixed)
     assert run.owns(other)
-    assert count_seen(run, other, "test") == count_again(other, "test", "train", "val") == 6
-
-
-def test_of_the_runs_own_val_those_are_counted_that_stand_in_train(dataset: Dataset, tmp_path: Path) -> None:
-    dataset = plant(dataset, "val", dataset.train.images[:4])
-    run = write_run(tmp_path, digest=dataset.digest(SEEN_NAMES))
-    write_seen(run.path, dataset)
-    assert count_seen(run, dataset, "val") == count_again(dataset, "val", "train") == 4
-    # Elsewhere an image that was watched by is as little new as one that was trained on.
-    elsewhere = Dataset("hospital.csv", {"val": dataset.val})
-    assert count_seen(run, elsewhere, "val") == len(dataset.val)
-    assert count_seen(run, Dataset("hospital.csv", {"all": dataset.test}), "all") == 0
+    assert count_seen(run, other.test) == count_again(other, "test", "train", "val") == 6
+    assert count_seen(run, dataset.pick("all")) == len(dataset.train) + len(dataset.val)
 
 
 def test_one_changed_pixel_makes_another_image(run: Run, dataset: Dataset) -> None:
     images = dataset.train.images[:4].copy()
     images[:2, 0, 0] ^= 1
-    assert count_seen(run, plant(dataset, "test", images), "test") == 2
+    assert count_seen(run, plant(dataset, "test", images).test) == 2
 
 
 def test_a_run_of_an_earlier_version_does_not_know(run: Run, dataset: Dataset) -> None:
     (run.path / SEEN).unlink()
-    assert count_seen(run, dataset, "test") is None
+    assert count_seen(run, dataset.test) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", "other arrays"])
@@ -85,7 +75,7 @@ def test_a_damaged_file_is_told(content: bytes | str, run: Run, dataset: Dataset
     else:
         np.savez(path, train=np.arange(3), val=np.arange(3))
     with pytest.raises(RunError, match="the run folder is damaged") as caught:
-        count_seen(run, dataset, "test")
+        count_seen(run, dataset.test)
     assert str(path) in str(caught.value)
 
 

@@ -59,7 +59,7 @@ def ensemble(
         model, path = build_ensemble(found, force=force, notify=say)
         say(f"model: {path} ({path.stat().st_size / 1e6:.0f} MB)", quiet)
         dataset, chosen = gather_split_data(found, data, size, split, force, listen, quiet)
-        evaluation = evaluate_run(found, dataset, chosen, model=model, force=force, listen=listen)
+        evaluation = evaluate_run(found, dataset, chosen, model=model, force=force, listen=listen, notify=say)
     try:
         show_figures(evaluation.figures, output_format)
     finally:  # also where a pipe's reader wants no more than the first lines

@@ -12,7 +12,6 @@ from pneumocli.core.official import read_named
 from pneumocli.core.progress import Listener
 from pneumocli.core.resume import read_inputs
 from pneumocli.core.runs import Run
-from pneumocli.core.seen import count_seen
 from pneumocli.report.terminal import say
 
 
@@ -84,11 +83,6 @@ def gather_split_data(
             f"{dataset.name} is not the data set that {run.name} was trained on ({trained_on}): "
             "external validation, which holds if they have no images or patients in common"
         )
-        if seen := count_seen(run, dataset, chosen):
-            say(
-                f"warning: {seen} of the {len(dataset.pick(chosen))} images to score stand among those that "
-                f"{run.name} was trained or watched with, byte for byte; leave them out"
-            )
     if is_official_split(dataset, chosen) and not dataset.is_official_file:
         notify(
             f"{dataset.name} has PneumoniaMNIST's {chosen} images and is not the official file: MedMNIST's "

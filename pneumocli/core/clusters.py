@@ -7,6 +7,9 @@ independent are too narrow. Here clusters are what is independent.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+CONFIDENCE = 0.95
+FEW = 5
+
 
 def number_clusters(groups: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
     """Return the groups counted from 0, int64 (N,); None where every image is on its own."""
@@ -17,9 +20,8 @@ def number_clusters(groups: NDArray[np.int64] | None) -> NDArray[np.int64] | Non
 
 
 def count_clusters(groups: NDArray[np.int64] | None) -> int | None:
-    """Return how many clusters there are; None where every image is on its own."""
-    clusters = number_clusters(groups)
-    return None if clusters is None else int(clusters.max()) + 1
+    """Return how many groups there are; None where nothing is known of any."""
+    return None if groups is None else len(np.unique(groups))
 
 
 def count_smaller_class(y_true: NDArray[np.int64], groups: NDArray[np.int64] | None) -> int:
@@ -46,21 +48,33 @@ def measure_effect(is_hit: ArrayLike, groups: NDArray[np.int64] | None) -> float
     """Return the design effect of a share: by how much belonging together widens its variance.
 
     Rao and Scott 1992, Biometrics 48:577: the variance of the ratio of hits to images over clusters, against
-    that of as many independent images. Never below 1. Where all images are hits, or none is, there is no
-    variance to see, and a cluster counts as one image.
+    that of as many independent images; never below 1. Few clusters tell it badly, for which it grows as the
+    square of Student's t over the normal quantile (Korn and Graubard 1998, Survey Methodology 24:193). Where
+    the rarer answer is in fewer than `FEW` clusters there is too little to see it by, and the images of a
+    cluster are taken to be all alike, the most that it can be (Kish 1965, Survey Sampling).
 
     Args:
         is_hit: (N,), of the images that the share is of; at least one.
         groups: int64 (N,), of the same images; None if each is on its own.
     """
+    from scipy.stats import norm, t
+
     clusters = number_clusters(groups)
     if clusters is None:
         return 1.0
     hits = np.asarray(is_hit, dtype=np.float64)
     n, share = len(hits), float(hits.mean())
     sizes = np.bincount(clusters)
-    if not 0 < share < 1 or len(sizes) == 1:
-        return n / len(sizes)
-    residuals = np.bincount(clusters, hits) - share * sizes
-    variance = len(sizes) / (len(sizes) - 1) * float(residuals @ residuals) / n**2
-    return max(1.0, variance / (share * (1 - share) / n))
+    alike = float(sizes @ sizes) / n
+    if len(sizes) == 1:
+        return alike
+    held = np.bincount(clusters, hits)
+    effect = 1.0
+    if 0 < share < 1:
+        residuals = held - share * sizes
+        variance = len(sizes) / (len(sizes) - 1) * float(residuals @ residuals) / n**2
+        effect = max(effect, variance / (share * (1 - share) / n))
+    if min((held > 0).sum(), (held < sizes).sum()) < FEW:
+        effect = max(effect, alike)
+    quantile = (1 + CONFIDENCE) / 2
+    return effect * float(t.ppf(quantile, len(sizes) - 1) / norm.ppf(quantile)) ** 2

@@ -53,7 +53,7 @@ def read_collection(
     groups = _number_groups(path, files, notify)
     notify(f"images: {describe_steps(pixels)}")
     images = _read_all(path, [file.path for file in files], pixels, listen)
-    _warn_of_dark(path, images, notify)
+    _warn_of_dark(path, files, images, notify)
     return Dataset(
         name_collection(path),
         {
@@ -63,12 +63,14 @@ def read_collection(
     )
 
 
-def _warn_of_dark(path: Path, images: NDArray[np.uint8], notify: Notice) -> None:
-    dark = int((images.max(axis=(1, 2)) < DARK).sum())
-    if dark:
+def _warn_of_dark(path: Path, files: Sequence[ImageFile], images: NDArray[np.uint8], notify: Notice) -> None:
+    dark = np.flatnonzero(images.max(axis=(1, 2)) < DARK)
+    if len(dark):
+        first = ", ".join(show_plain(files[row].name) for row in dark[:SHOWN])
         notify(
-            f"warning: {name_collection(path)}: {dark} of {len(images)} images are nearly black (no grey "
-            f"level above {DARK - 1} of 255), as 12 bits in a file of 16 are; scale them to the full range"
+            f"warning: {name_collection(path)}: {len(dark)} of {len(images)} images are nearly black (the "
+            f"first: {first}), with no grey level above {DARK - 1} of 255, as 12 bits in a file of 16 are; "
+            "scale them to the full range"
         )
 
 

@@ -91,8 +91,8 @@ def compare_runs(first: Run, second: Run, split: str | None, data: str | None = 
         data: name of the data set that both have scored; None means each run's own.
 
     Raises:
-        RunError: one has not been scored on the split, they have scored other images, or fewer than
-            two of a class; or a decision is missing.
+        RunError: one has not been scored on the split, they have scored other images or groups of them, or
+            fewer than two of a class; or a decision is missing.
     """
     if split is None:
         has_all = (_find_results(first, data) / f"metrics_{WHOLE}.json").is_file()
@@ -109,7 +109,8 @@ def compare_runs(first: Run, second: Run, split: str | None, data: str | None = 
             f"{other_figures.data}); score both on the same: pneumocli evaluate RUN --data FILE, and name it "
             "here with --data"
         )
-    if count_smaller_class(scores.y_true, scores.group) < 2:
+    groups = _join_groups(scores, other_scores, f"{first.path} and {second.path}")
+    if count_smaller_class(scores.y_true, groups) < 2:
         raise RunError(
             f"{figures.data}: {split} has a single image, or group of images, of a class, too few to compare "
             f"{first.path} and {second.path}; score both on more images"
@@ -124,12 +125,29 @@ def compare_runs(first: Run, second: Run, split: str | None, data: str | None = 
         split=split,
         data=figures.data,
         n=len(scores.y_true),
-        groups=count_clusters(scores.group),
+        groups=count_clusters(groups),
         synthetic=figures.synthetic or other_figures.synthetic,
-        differences=compare_scores(
-            scores.y_true, scores.y_score, other_scores.y_score, thresholds, scores.group
-        ),
+        differences=compare_scores(scores.y_true, scores.y_score, other_scores.y_score, thresholds, groups),
     )
+
+
+def _join_groups(first: Scores, second: Scores, named: str) -> NDArray[np.int64] | None:
+    """Return the groups of images that were scored by both; those of one, where the other knows none.
+
+    Raises:
+        RunError: both know groups, and not the same.
+    """
+    known = [scores.group for scores in (first, second) if scores.group is not None]
+    numbered = [np.unique(group, return_inverse=True)[1] for group in known]
+    # The same images, so that equal groups have equal numbers whatever they were called.
+    if len(numbered) == 2 and (_count_from_first(numbered[0]) != _count_from_first(numbered[1])).any():
+        raise RunError(f"{named} were scored with other groups of the same images; score both again")
+    return known[0] if known else None
+
+
+def _count_from_first(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the groups numbered by where the first image of each stands."""
+    return np.unique(groups, return_index=True)[1][groups]
 
 
 def _find_results(run: Run, data: str | None) -> Path:
@@ -174,9 +192,8 @@ def compare_scores(
 
     AUC by DeLong et al. 1988 (Biometrics 44:837); accuracy by the exact test of McNemar 1947
     (Psychometrika 12:153) with a bootstrap interval; the rest by a paired stratified bootstrap. Where images
-    belong together, AUC by Obuchowski 1997 (Biometrics 53:567), accuracy by Yang et al. 2010 (Biometrical
-    Journal 52:638: of what each group gains in right calls, the sum over the root of the sum of squares is
-    taken as normal), and groups are drawn whole.
+    belong together, AUC by Obuchowski 1997 (Biometrics 53:567), accuracy by changing the signs of groups'
+    gains, which is McNemar's test of groups, and the bootstrap draws groups whole.
 
     Args:
         y_true: (N,), 0 or 1; at least two images of each class.
@@ -197,12 +214,13 @@ def compare_scores(
     )
     found = {"roc_auc": _compare_auc(truth, np.stack(scores), groups)}
     for name in ours:
-        bounds = bound_values(compute_resampled(theirs[name], drawn) - compute_resampled(ours[name], drawn))
+        values = [compute_resampled(figures[name], drawn, groups) for figures in (ours, theirs)]
+        bounds = bound_values(values[1] - values[0])
         found[name] = Difference(
             float(ours[name](once)[0]),
             float(theirs[name](once)[0]),
             *bounds.told,
-            _test_mcnemar(truth, scores, thresholds, groups) if name == "accuracy" else None,
+            _test_gains(truth, scores, thresholds, groups) if name == "accuracy" else None,
         )
     return found
 
@@ -223,21 +241,34 @@ def _compare_auc(
     return Difference(*found, difference - Z * error, difference + Z * error, p_value)
 
 
-def _test_mcnemar(
+def _test_gains(
     truth: NDArray[np.int64],
     scores: list[NDArray[np.float64]],
     thresholds: tuple[float, float],
     groups: NDArray[np.int64] | None,
 ) -> float:
-    from scipy.stats import binomtest, norm
+    """Return the exact two-sided p-value of no difference in right calls.
 
-    is_right = [
-        call_labels(row, threshold) == truth for row, threshold in zip(scores, thresholds, strict=True)
-    ]
+    What a group gains by the second model would be as likely a loss: over all signs of the groups' gains, the
+    share of sums as far from zero as the one found (Fisher 1935, The Design of Experiments, on paired
+    differences). Where each image is on its own this is McNemar's exact test.
+    """
+    from scipy.stats import binom
+
+    ours, theirs = (
+        (call_labels(row, threshold) == truth).astype(np.int64)
+        for row, threshold in zip(scores, thresholds, strict=True)
+    )
     clusters = number_clusters(groups)
-    if clusters is not None:
-        gains = sum_clusters(is_right[1].astype(int) - is_right[0].astype(int), clusters)
-        spread = float(np.sqrt((gains**2).sum()))
-        return float(2 * norm.sf(abs(gains.sum()) / spread)) if spread else 1.0
-    only_one = int(np.sum(is_right[0] != is_right[1]))
-    return float(binomtest(int(np.sum(is_right[0] & ~is_right[1])), only_one).pvalue) if only_one else 1.0
+    gains = theirs - ours if clusters is None else sum_clusters(theirs - ours, clusters)[0]
+    found = abs(int(gains.sum()))
+    # Of all sums the chances, from -reach to +reach: those of groups that gain alike are binomial.
+    chances, reach = np.ones(1), 0
+    counts = np.bincount(np.abs(gains).astype(int))
+    for size in range(1, len(counts)):
+        times = int(counts[size])
+        part = np.zeros(2 * size * times + 1)
+        part[:: 2 * size] = binom.pmf(np.arange(times + 1), times, 0.5)
+        chances, reach = np.convolve(chances, part), reach + size * times
+    sums = np.arange(-reach, reach + 1)
+    return min(1.0, float(chances[np.abs(sums) >= found].sum()))

@@ -80,7 +80,7 @@ def evaluate_run(
         rule: another rule than the run's, for these figures alone; it is fixed on the same scores.
         prevalence: share of pneumonia elsewhere, 0 to 1, for PPV and NPV there.
         force: take model files that are not those the run wrote, and replace figures of other images.
-        notify: is told in a line what was taken because of `force`.
+        notify: is told in a line what was taken because of `force`, and of images that the run was made with.
 
     Raises:
         DataError: there is no such split, or the images are of another size than those the run was
@@ -100,6 +100,14 @@ def evaluate_run(
     place = run.results_path(dataset)
     if not force:
         _check_name(place, split, digest)
+    # Its own val is known to be watched by; copies of it in train are counted in its record.
+    is_own = run.owns(dataset)
+    seen = None if is_own and split == "val" else count_seen(run, scored_split)
+    if seen and not is_own:  # of its own data this was told when they were read
+        notify(
+            f"warning: {seen} of the {len(labels)} images to score stand among those that {run.name} was "
+            "trained or watched with, byte for byte; leave them out"
+        )
     model = load_run_model(run, force=force, notify=notify) if model is None else model
     members = compute_member_scores(model, images, stage=f"scores on {split}", listen=listen)
     best = None
@@ -123,7 +131,7 @@ def evaluate_run(
         decision,
         digest=digest,
         dataset=dataset,
-        seen=count_seen(run, dataset, split),
+        seen=seen,
         best_single=best,
         intervals=True,
         prevalence=prevalence,

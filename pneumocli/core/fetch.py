@@ -147,8 +147,12 @@ def import_dataset(path: Path, directory: Path, size: int | None = None) -> Path
     from pneumocli.core.data import SPLIT_NAMES, load_dataset
 
     dataset = load_dataset(path)
-    for name in SPLIT_NAMES:
-        dataset.pick(name)  # raises where it is not there: it is to stand for the official file
+    lost = [name for name in SPLIT_NAMES if name not in dataset.splits]
+    if lost:
+        raise DataError(
+            f"{path} has no {' and '.join(lost)} images; what stands for the official file needs all three "
+            "splits: use this one with --data FILE"
+        )
     pixels = dataset.pixels
     if size not in (None, pixels):
         raise DataError(f"{path} has images of {pixels} px, not of {size} as asked for; leave --size out")

@@ -49,8 +49,8 @@ class Figures(BaseModel):
     synthetic: bool
     seen: int | None = Field(
         None,
-        description="how many of these images stand in the run's train or val, byte for byte, or of its own "
-        "val in train; none where the run does not know, and for the images that it was trained on",
+        description="how many of these images stand in the run's train or val, byte for byte; none where the "
+        "run does not know, and for its own train and val",
     )
     models: Mapping[str, Metrics]
     best_single: str | None = Field(None, description="the fold with the highest out-of-fold AUC")

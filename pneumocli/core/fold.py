@@ -82,8 +82,9 @@ def train_fold(task: FoldTask, material: Material, listen: Listener) -> None:
     with filling(run.fold_path(fold)) as folder:
         write_model(folder, trained, run, f"{run.name}, {name_fold(fold)}")
         write_pooled_maps(folder, task.held_out, pooled_maps)
-        held_out = task.dataset.train.take(task.held_out)
-        scores = Scores(task.held_out, held_out.labels, y_score, held_out.groups)
+        train, rows = task.dataset.train, task.held_out
+        groups = None if train.groups is None else train.groups[rows]
+        scores = Scores(rows, train.labels[rows], y_score, groups)
         write_outcome(run, folder, OUT_OF_FOLD, task.dataset.train, name_fold(fold), scores)
     task.checkpoint.remove()
 

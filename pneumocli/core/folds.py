@@ -98,4 +98,4 @@ def name_lopsided(
     ]
     if not told:
         return None
-    return f"folds hold out {' and '.join(told)} images, since groups are few and large"
+    return f"folds hold out {' and '.join(told)} images, since many belong together"

@@ -131,9 +131,13 @@ def _identify_images(dataset: Dataset) -> Identity:
             f"{other}; at this size only the official file's MD5 is known, and this is not it: "
             "whether the images are the same cannot be told",
         )
-    changed = _list_changed(dataset, SPLIT_NAMES)
-    if not changed:
+    there = [name for name in SPLIT_NAMES if name in dataset.splits]
+    changed = _list_changed(dataset, there)
+    if not changed and there == list(SPLIT_NAMES):
         return Identity(Kind.REORDERED, "the official file's images and labels at 28 px, in another order")
+    if not changed and there:
+        parts = " and ".join(there)
+        return Identity(Kind.OTHER, f"of the official file at 28 px {parts} alone, images and labels")
     if _has_lost_normals(dataset, changed):
         return _name_kaggle()
     differing = ", ".join(f"{name} {CLASS_NAMES[label]}" for name, label in changed)

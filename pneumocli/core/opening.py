@@ -14,6 +14,8 @@ from pneumocli.core.limits import MAX_PIXELS, fault_pixels, most_pixels
 
 # Larger images are decoded one at a time, however many threads read: each takes up to 8 bytes a pixel.
 LARGE = 16_000_000
+MOST_COPIES = 32  # smaller copies of itself that an image may have in its file
+REDUCED = 1  # the bit of TIFF's NewSubfileType that marks such a copy
 STRIP = 4_000_000  # pixels that are made grey at once
 _one_at_a_time = threading.Lock()
 
@@ -45,12 +47,17 @@ def open_bounded(file: BinaryIO, formats: tuple[str, ...]) -> Iterator[Image.Ima
 
 
 def _has_pages(image: Image.Image) -> bool:
-    """Return whether there are images behind the first; previews in a camera's JPEG are none."""
-    if image.format == "MPO":
+    """Return whether there are images behind the first; previews and reduced copies of it are none."""
+    if image.format == "MPO":  # a camera's JPEG
         return False
     try:
-        image.seek(1)  # not `n_frames`: it reads them all, which a file can make endless
+        for page in range(1, MOST_COPIES + 1):  # not `n_frames`: a file can make it endless
+            image.seek(page)
+            tags = getattr(image, "tag_v2", {})
+            if not tags.get(Base.NewSubfileType, 0) & REDUCED:
+                return True
     except EOFError:
+        image.seek(0)
         return False
     return True
 

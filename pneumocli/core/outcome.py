@@ -1,5 +1,6 @@
 """What a training leaves in its run folder: the model, its scores and figures, and those of all folds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,8 @@ def pool_folds(run: Run, dataset: Dataset, groups: NDArray[np.int64]) -> None:
             f"{run.path}: {len(pooled.index)} of {data.train_images} training images were held out "
             "by a fold; the run folder is damaged"
         )
+    if dataset.train.groups is not None:
+        pooled = replace(pooled, group=dataset.train.groups[pooled.index])
     # One repeat has every image once, and the frozen features are the same in all.
     typical = fit_typical(read_pooled_maps(run.member_paths()[: run.record.folds]), groups)
     if typical is not None:

@@ -5,7 +5,7 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -116,7 +116,9 @@ class RunRecord(BaseModel):
 
     def same_work(self, other: "RunRecord") -> bool:
         """Return whether both records describe the same work, so that one can go on with the other."""
-        ours, theirs = (record.model_dump(exclude={"created"}) for record in (self, other))
+        # What is said of the data follows from their digest, by the words of the version that said it.
+        apart: Any = {"created": True, "data": {"identity", "conflicts"}}
+        ours, theirs = (record.model_dump(exclude=apart) for record in (self, other))
         return ours == theirs
 
 

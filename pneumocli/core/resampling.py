@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pneumocli.core.clusters import number_clusters
+from pneumocli.core.clusters import CONFIDENCE, number_clusters
 from pneumocli.core.metrics import call_labels
 
-CONFIDENCE = 0.95
 RESAMPLES = 2000
 AT_ONCE = 100  # draws whose figure is computed together
 
@@ -46,9 +45,10 @@ def draw_resamples(
 ) -> NDArray[np.int16]:
     """Return how often each image is drawn, (resamples, N): each class with replacement, its size kept.
 
-    Where images belong together, whole groups are drawn (Field and Welsh 2007, Journal of the Royal
-    Statistical Society B 69:369): from those with normal images alone, with pneumonia alone, and with both,
-    as many as there are of each, so that no class is ever missing.
+    Where images belong together, return how often each group is drawn, (resamples, I), in the order of
+    `clusters.number_clusters` (Field and Welsh 2007, Journal of the Royal Statistical Society B 69:369): from
+    those with normal images alone, with pneumonia alone, and with both, as many as there are of each, so
+    that no class is ever missing.
     """
     truth = np.asarray(y_true).ravel()
     rng = np.random.default_rng(seed)
@@ -63,18 +63,23 @@ def draw_resamples(
         for start in range(0, resamples, AT_ONCE):
             some = slice(start, min(start + AT_ONCE, resamples))
             drawn[some, rows] = rng.multinomial(len(rows), shares, some.stop - some.start)
-    return drawn if clusters is None else drawn[:, clusters]
+    return drawn
 
 
-def compute_resampled(compute: Weigh, drawn: NDArray[np.int16]) -> NDArray[np.float64]:
+def compute_resampled(
+    compute: Weigh, drawn: NDArray[np.int16], groups: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
     """Return a figure of each draw, (R,).
 
     Args:
         compute: one of `weigh_figures`.
-        drawn: (R, N), of `draw_resamples`.
+        drawn, groups: (R, N) or (R, I) of `draw_resamples`, and the groups that it was given.
     """
-    parts = (drawn[start : start + AT_ONCE] for start in range(0, len(drawn), AT_ONCE))
-    return np.concatenate([compute(part.astype(np.int64)) for part in parts])
+    clusters = number_clusters(groups)
+    parts = (drawn[start : start + AT_ONCE].astype(np.int64) for start in range(0, len(drawn), AT_ONCE))
+    return np.concatenate(
+        [compute(part if clusters is None else part.take(clusters, axis=1)) for part in parts]
+    )
 
 
 def bound_values(values: NDArray[np.float64]) -> Interval:

@@ -89,6 +89,8 @@ def _check_form(scores: Scores) -> None:
 def pool_scores(parts: Sequence[Scores], repeats: int = 1) -> Scores:
     """Return the scores of all folds as one, ordered by index; an image's is the mean over the repeats.
 
+    The groups that images belong to are left out.
+
     Raises:
         RunError: an image occurs more or less often than once a repeat.
     """
@@ -105,6 +107,4 @@ def pool_scores(parts: Sequence[Scores], repeats: int = 1) -> Scores:
         )
     sums = np.bincount(row_of, np.concatenate([part.y_score for part in parts]).astype(np.float64))
     y_true = np.concatenate([part.y_true for part in parts])[first]
-    groups = [part.group for part in parts if part.group is not None]
-    group = np.concatenate(groups)[first] if len(groups) == len(parts) else None
-    return Scores(index, y_true, (sums / repeats).astype(np.float32), group)
+    return Scores(index, y_true, (sums / repeats).astype(np.float32))

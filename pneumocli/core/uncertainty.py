@@ -109,7 +109,7 @@ def _sum_covariance(
 
 
 def bound_auc(y_true: ArrayLike, y_score: ArrayLike, groups: NDArray[np.int64] | None = None) -> Interval:
-    """Return DeLong's interval of the AUC, taken on the logit scale so that it stays below 1.
+    """Return the AUC's interval by DeLong or Obuchowski, taken on the logit scale so that it stays below 1.
 
     For a perfect AUC the variance is zero, and the interval has no width: it is (1, 1) and says nothing.
     """
@@ -118,7 +118,7 @@ def bound_auc(y_true: ArrayLike, y_score: ArrayLike, groups: NDArray[np.int64] |
     if not 0 < centre < 1:
         return Interval(centre, centre)
     logit = np.log(centre / (1 - centre))
-    half = Z * np.sqrt(variance) / (centre * (1 - centre))
+    half = Z * np.sqrt(max(variance, 0)) / (centre * (1 - centre))
     return Interval(float(1 / (1 + np.exp(half - logit))), float(1 / (1 + np.exp(-half - logit))))
 
 
@@ -188,19 +188,23 @@ def estimate_at(
         value = float(compute(np.ones((1, len(truth)), np.int64))[0])
         if not is_bounded:
             return Estimate(value)
-        return Estimate(value, *bound_values(compute_resampled(compute, drawn)).told)
+        return Estimate(value, *bound_values(compute_resampled(compute, drawn, groups)).told)
 
     auc = Estimate(every[0].roc_auc)
+    # One group that has all images of a class is in every draw, and has nothing to differ from.
+    has_several = count_smaller_class(truth, groups) > 1 or groups is None
     if count_smaller_class(truth, groups) > 1:
         auc = Estimate(every[0].roc_auc, *bound_auc(truth, score, groups).told)
     # What goes by no threshold, and costs most, is computed once.
     weighted = weigh_figures(truth, score)
-    average_precision, brier = estimate(weighted["average_precision"]), estimate(weighted["brier"])
+    average_precision, brier = (
+        estimate(weighted[name], has_several) for name in ("average_precision", "brier")
+    )
     found = []
     for metrics, threshold in zip(every, thresholds, strict=True):
         weighted = weigh_figures(truth, score, threshold)
         # A class that is all right, or all wrong, is so in every draw, however few its images.
-        is_mixed = min(metrics.tn, metrics.fp, metrics.fn, metrics.tp) > 0
+        is_mixed = has_several and min(metrics.tn, metrics.fp, metrics.fn, metrics.tp) > 0
         called = call_labels(score, threshold)
         is_right = called == truth
         shares = {

@@ -12,7 +12,7 @@ from pneumocli.core.wording import show_plain
 from pneumocli.report.tables import SOURCES, start_table, write_caption
 from pneumocli.report.words import (
     RELIABILITY_TITLES,
-    describe_independence,
+    describe_intervals,
     describe_rule,
     describe_seen,
     name_worse,
@@ -138,9 +138,7 @@ def tabulate_estimates(figures: Figures, name: str) -> Table:
         table.add_row(
             shown, _show(found.value), bounds, "" if found.of is None else f"{found.hits}/{found.of}"
         )
-    table.caption = (
-        f"Wilson for counts, DeLong for AUC, bootstrap for the rest; {describe_independence(figures.groups)}"
-    )
+    table.caption = describe_intervals(figures.groups)
     if any(found.low is None for found in estimates.values()):
         table.caption += f"\n{NO_INTERVAL}"
     return table
@@ -225,7 +223,10 @@ def tabulate_comparison(found: Comparison) -> Table:
     )
     tests = "DeLong for AUC, exact McNemar for accuracy"
     if found.groups is not None:
-        tests = f"Obuchowski for AUC, Yang for accuracy ({describe_independence(found.groups)})"
+        tests = (
+            "Obuchowski for AUC, exact McNemar of groups for accuracy, "
+            f"{found.groups} groups of images taken as independent"
+        )
     caption = (
         f"{'; '.join(thresholds)}. p: {tests}; intervals of the rest: paired bootstrap. All are of these two "
         "models on other images like these: another seed of the same recipe is another model"

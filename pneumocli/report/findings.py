@@ -5,12 +5,7 @@ from collections.abc import Iterator
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
 from pneumocli.report.item import Item, make_item
-from pneumocli.report.words import (
-    describe_independence,
-    name_model,
-    name_split,
-    show_estimate,
-)
+from pneumocli.report.words import describe_intervals, name_model, name_split, show_estimate
 
 
 def list_evaluation(summary: Summary) -> Iterator[Item]:
@@ -29,7 +24,7 @@ def list_evaluation(summary: Summary) -> Iterator[Item]:
         "29",
         "",
         "How uncertainty was measured",
-        f"95 % intervals: Wilson, DeLong, stratified bootstrap; {describe_independence(groups)}.",
+        f"95 % intervals: {describe_intervals(groups)}.",
     )
     yield make_item(
         "30",

@@ -17,7 +17,7 @@ from pneumocli.report.tables import SOURCES
 from pneumocli.report.words import (
     FAR,
     RELIABILITY_TITLES,
-    describe_independence,
+    describe_intervals,
     find_far_moves,
     name_split,
     name_worse,
@@ -47,9 +47,8 @@ def tabulate_best(scored: Scored) -> Table:
         "figure",
         ("value", "95 % interval", "images"),
         tuple(rows),
-        note="Intervals: Wilson for counts, DeLong for the AUC, a stratified bootstrap for the "
-        "rest. They are of other images drawn like these, "
-        f"{describe_independence(scored.figures.groups)}.{note}",
+        note=f"Intervals: {describe_intervals(scored.figures.groups)}. They are of other images drawn like "
+        f"these.{note}",
     )
 
 
@@ -185,6 +184,7 @@ def tabulate_external(external: tuple[Scored, ...]) -> Table | None:
                 f"{scored.figures.data}, {scored.figures.split}, at {scored.metrics.threshold:.4f}",
                 (
                     str(scored.metrics.n),
+                    "-" if scored.figures.groups is None else str(scored.figures.groups),
                     *(
                         show_estimate(getattr(scored.metrics, name), found, name).replace(
                             "95 % interval ", ""
@@ -199,8 +199,17 @@ def tabulate_external(external: tuple[Scored, ...]) -> Table | None:
     return Table(
         "Other data, the same models",
         "data",
-        ("images", "AUC-ROC", "sensitivity", "specificity", "sensitivity moved", "specificity moved"),
+        (
+            "images",
+            "groups",
+            "AUC-ROC",
+            "sensitivity",
+            "specificity",
+            "sensitivity moved",
+            "specificity moved",
+        ),
         tuple(rows),
-        note="With 95 % intervals. Images that the run was made with are counted where they have the same "
+        note="With 95 % intervals, of the groups (such as patients) where the data name them, else of the "
+        "images. Images that the run was made with are counted where they have the same "
         "bytes; that these data hold no others, and no patients of those, is for the user to see to.",
     )

@@ -180,15 +180,22 @@ def describe_seen(figures: Figures) -> str | None:
     stand = "stands" if figures.seen == 1 else "stand"
     return (
         f"{figures.seen} of these {n} images {stand} among those that the run was trained or watched with, "
-        "byte for byte: the figures are too good"
+        "byte for byte: the figures may be too good"
     )
 
 
-def describe_independence(groups: int | None) -> str:
-    """Say what intervals take as independent: the images, or as many groups of them as are known."""
+def describe_intervals(groups: int | None) -> str:
+    """Say how intervals were found, and what they take as independent.
+
+    Args:
+        groups: of the images, such as patients; None where nothing is known of any.
+    """
     if groups is None:
-        return INDEPENDENT
-    return f"{groups} groups of images, such as patients, taken as independent, and not each image"
+        return f"Wilson for counts, DeLong for AUC, bootstrap for the rest; {INDEPENDENT}"
+    return (
+        "Wilson by their design effect for counts, Obuchowski for AUC, bootstrap for the rest; "
+        f"{groups} groups of images, such as patients, taken as independent, and not each image"
+    )
 
 
 def show_estimate(value: float, found: Mapping[str, Estimate], figure: str) -> str:
@@ -280,7 +287,7 @@ def list_limits(summary: Summary) -> list[str]:
     if record.data.conflicts:
         limits.append(
             f"{record.data.conflicts} of the images of train and val stand there more than once, byte for "
-            "byte, with differing labels: one of the two is wrong."
+            "byte, with differing labels: of each one label is wrong."
         )
     for scored in (*filter(None, (best,)), *summary.external):
         if seen := describe_seen(scored.figures):
@@ -303,10 +310,10 @@ def list_limits(summary: Summary) -> list[str]:
         )
     if not summary.external:
         limits.append("No data from elsewhere were scored.")
-    if best is None or best.figures.groups is None:
+    if any(scored.figures.groups is None for scored in (*filter(None, (best,)), *summary.external)):
         limits.append(
-            "The intervals take each image as independent of the rest: where several are of one patient they "
-            "are too narrow."
+            "Where the data name no groups, the intervals take each image as independent of the rest: where "
+            "several are of one patient they are too narrow."
         )
     limits += [
         f"This is one run of one seed ({record.settings.seed}); the intervals say nothing of other "
