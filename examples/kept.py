@@ -102,7 +102,8 @@ def describe(record: RunRecord, seconds: float | None, processor: str, cores: in
         "precision": record.precision.value,
         "versions": record.versions,
         "weights": record.weights.model_dump(mode="json"),
-        "data": record.data.model_dump(mode="json"),
+        # As the run has it: an earlier version left out what this one says of the data.
+        "data": record.data.model_dump(mode="json", exclude_unset=True),
         "disclaimer": DISCLAIMER,
     }
 

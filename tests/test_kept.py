@@ -72,6 +72,14 @@ def test_all_that_is_needed_is_kept(tmp_path: Path) -> None:
         assert about[name] == config[name]
 
 
+def test_a_run_of_an_earlier_version_is_kept_as_it_said_it(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "runs")
+    change_json(run / "config.json", lambda config: config["data"].pop("conflicts"))
+    folder = keep(run, tmp_path / "results", "mine")
+    about, config = (json.loads((folder / name).read_text()) for name in ("about.json", "config.json"))
+    assert about["data"] == config["data"] and "conflicts" not in config["data"]
+
+
 def test_command_names_backend_and_size() -> None:
     record = RunRecord.model_validate_json(make_record_text(pixels=64, backend="jax"))
     assert kept.name_command(record) == (

@@ -86,7 +86,6 @@ def test_help_and_version_load_nothing_heavy(tmp_path: Path) -> None:
         ("cv --data synthetic --weights missing.h5", "missing.h5"),
         ("train --data . --weights none", "no image files"),
         ("train --data labels.csv --weights none", "labels.csv"),
-        ("cv --data synthetic --weights none --subset 40 --folds 1", "folds"),
         ("cv --data synthetic --weights none --folds 200", "folds"),
         ("cv --data synthetic --weights none --subset 40 --folds 20", "folds"),
         ("cv --data synthetic --weights none --groups missing.csv", "missing.csv"),
