@@ -27,7 +27,8 @@ from pneumocli.core.runs import Run
 from pneumocli.core.scores import Scores, read_scores, write_scores
 from pneumocli.core.summary import summarize_run
 from pneumocli.core.uncertainty import bound_auc, bound_share, compute_auc_covariance, estimate_figures
-from pneumocli.report.words import INDEPENDENT, describe_intervals, list_limits
+from pneumocli.report.caveats import list_limits
+from pneumocli.report.words import INDEPENDENT, describe_intervals
 
 
 def draw_patients(

@@ -16,8 +16,9 @@ from pneumocli.core.runs import Run
 from pneumocli.core.seen import SEEN, count_seen, write_seen
 from pneumocli.core.summary import summarize_run
 from pneumocli.core.synthetic import draw_dataset
+from pneumocli.report.caveats import list_limits
 from pneumocli.report.figures import tabulate_figures
-from pneumocli.report.words import describe_seen, list_limits
+from pneumocli.report.words import describe_seen
 
 
 @pytest.fixture

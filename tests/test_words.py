@@ -12,6 +12,7 @@ from pneumocli.core.records import GroupsRecord
 from pneumocli.core.runs import Run
 from pneumocli.core.summary import Scored, Summary, summarize_run
 from pneumocli.core.uncertainty import Estimate, bound_share
+from pneumocli.report.caveats import list_limits
 from pneumocli.report.checklist import list_items
 from pneumocli.report.words import (
     describe_groups,
@@ -22,7 +23,6 @@ from pneumocli.report.words import (
     describe_rule,
     describe_trained_on,
     find_far_moves,
-    list_limits,
     name_model,
 )
 

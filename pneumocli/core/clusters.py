@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE = 0.95
-FEW = 5
+FEW = 5  # clusters with an answer: from so many on their spread is believed
 
 
 def number_clusters(groups: NDArray[np.int64] | None) -> NDArray[np.int64] | None:

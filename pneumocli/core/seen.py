@@ -22,7 +22,7 @@ def write_seen(folder: Path, dataset: Dataset) -> None:
     """
     digests = {name: np.sort(hash_images(dataset.splits[name].images)) for name in SEEN_NAMES}
     with replacing(folder / SEEN) as partial:
-        np.savez(partial, **digests)  # type: ignore[arg-type]
+        np.savez(partial, allow_pickle=False, **digests)
 
 
 def count_seen(run: Run, split: Split) -> int | None:

@@ -192,8 +192,9 @@ def estimate_at(
 
     auc = Estimate(every[0].roc_auc)
     # One group that has all images of a class is in every draw, and has nothing to differ from.
-    has_several = count_smaller_class(truth, groups) > 1 or groups is None
-    if count_smaller_class(truth, groups) > 1:
+    smaller = count_smaller_class(truth, groups)
+    has_several = smaller > 1 or groups is None
+    if smaller > 1:
         auc = Estimate(every[0].roc_auc, *bound_auc(truth, score, groups).told)
     # What goes by no threshold, and costs most, is computed once.
     weighted = weigh_figures(truth, score)

@@ -18,6 +18,7 @@ from pneumocli.core.images import describe_preparation
 from pneumocli.core.metrics import FIGURES
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
+from pneumocli.report.caveats import list_limits
 from pneumocli.report.facts import Table, tabulate_courses, tabulate_data, tabulate_origin, tabulate_settings
 from pneumocli.report.item import USER
 from pneumocli.report.page import describe_kind, make_readable, open_environment
@@ -37,7 +38,6 @@ from pneumocli.report.words import (
     describe_input,
     describe_loss,
     describe_optimizer,
-    list_limits,
     name_split,
 )
 

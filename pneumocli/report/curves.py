@@ -53,8 +53,8 @@ def plot_roc(
 ) -> str:
     """Draw the ROC curves of some models, the threshold marked on each, and how the folds' curves vary.
 
-    The AUC has DeLong's 95 % interval beside it. The folds' curves are shown by their vertical mean and a
-    band of one standard deviation (n - 1) to both sides.
+    The AUC has the 95 % interval of `bound_auc` beside it. The folds' curves are shown by their vertical mean
+    and a band of one standard deviation (n - 1) to both sides.
 
     Args:
         title: of which run or model.
@@ -222,7 +222,7 @@ def _average(folds: Sequence[Scores]) -> _Band | None:
 
 
 def _bound(scores: Scores) -> str:
-    """DeLong's interval in words; nothing where the images have no variance, as a single one of a class."""
+    """The AUC's interval in words; nothing where the images have no variance, as a single one of a class."""
     if count_smaller_class(scores.y_true, scores.group) < 2:
         return ""
     found = bound_auc(scores.y_true, scores.y_score, scores.group)

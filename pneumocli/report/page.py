@@ -24,6 +24,7 @@ from pneumocli.core.opening import open_bounded
 from pneumocli.core.reading import open_file
 from pneumocli.core.scores import OUT_OF_FOLD
 from pneumocli.core.summary import Summary
+from pneumocli.report.caveats import list_limits
 from pneumocli.report.checklist import list_items
 from pneumocli.report.facts import (
     Row,
@@ -51,7 +52,6 @@ from pneumocli.report.words import (
     describe_attribution,
     describe_folds,
     describe_groups,
-    list_limits,
 )
 
 REPORT = "report.html"
